@@ -1,0 +1,3 @@
+"""Orlop: a container platform in Python that speaks the Docker Engine API."""
+
+__version__ = "0.1.0"

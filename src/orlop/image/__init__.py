@@ -1,0 +1,1 @@
+"""Images: content-addressed blobs, layers, snapshots, references, manifests and archives."""

@@ -1,0 +1,1 @@
+"""Typed data: Engine API bodies, OCI documents and the records that the store keeps. No behaviour, no I/O."""

@@ -1,0 +1,1 @@
+"""Networks: bridges, endpoints, addresses, published ports, and the rules that join them."""

@@ -1,0 +1,1 @@
+"""Metadata: SQLite (WAL), typed tables, migrations, transactions."""

@@ -1,0 +1,1 @@
+"""cgroup v1: one controller a module, each with a pure ``plan``; those that count also with ``usage``."""

@@ -1,0 +1,295 @@
+"""Every call of the Engine API that Orlop's client makes, as a function from arguments to a `Call`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from orlop.client.call import (
+    Call,
+    Json,
+    encode_filters,
+    path,
+    returns_json,
+    returns_nothing,
+    returns_raw,
+    select,
+)
+
+Filters = Mapping[str, Iterable[str]]
+Body = bytes | Iterable[bytes]
+
+
+# Containers
+
+
+def container_list(
+    *, all: bool = False, limit: int = -1, size: bool = False, filters: Filters | None = None
+) -> Call[list[Json]]:
+    query = {"all": all, "limit": limit if limit > 0 else None, "size": size, "filters": encode_filters(filters)}
+    return Call("GET", "/containers/json", returns_json, query=query)
+
+
+def container_create(body: Json, *, name: str = "", platform: str = "") -> Call[Json]:
+    return Call("POST", "/containers/create", returns_json, query={"name": name, "platform": platform}, json_body=body)
+
+
+def container_inspect(ref: str) -> Call[Json]:
+    return Call("GET", path("containers", ref, "json"), returns_json)
+
+
+def container_inspect_raw(ref: str, *, size: bool = False) -> Call[bytes]:
+    return Call("GET", path("containers", ref, "json"), returns_raw, query={"size": size})
+
+
+def container_start(ref: str, *, detach_keys: str = "", checkpoint: str = "", directory: str = "") -> Call[None]:
+    query = {"detachKeys": detach_keys, "checkpoint": checkpoint, "checkpoint-dir": directory}
+    return Call("POST", path("containers", ref, "start"), returns_nothing, query=query)
+
+
+def container_stop(ref: str, *, signal: str = "", timeout: int | None = None) -> Call[None]:
+    return Call("POST", path("containers", ref, "stop"), returns_nothing, query={"signal": signal, "t": timeout})
+
+
+def container_restart(ref: str, *, signal: str = "", timeout: int | None = None) -> Call[None]:
+    return Call("POST", path("containers", ref, "restart"), returns_nothing, query={"signal": signal, "t": timeout})
+
+
+def container_kill(ref: str, *, signal: str = "") -> Call[None]:
+    return Call("POST", path("containers", ref, "kill"), returns_nothing, query={"signal": signal})
+
+
+def container_pause(ref: str) -> Call[None]:
+    return Call("POST", path("containers", ref, "pause"), returns_nothing)
+
+
+def container_unpause(ref: str) -> Call[None]:
+    return Call("POST", path("containers", ref, "unpause"), returns_nothing)
+
+
+def container_rename(ref: str, name: str) -> Call[None]:
+    return Call("POST", path("containers", ref, "rename"), returns_nothing, query={"name": name})
+
+
+def container_resize(ref: str, *, height: int, width: int) -> Call[None]:
+    return Call("POST", path("containers", ref, "resize"), returns_nothing, query={"h": str(height), "w": str(width)})
+
+
+def container_remove(ref: str, *, volumes: bool = False, link: bool = False, force: bool = False) -> Call[None]:
+    query = {"v": volumes, "link": link, "force": force}
+    return Call("DELETE", path("containers", ref), returns_nothing, query=query)
+
+
+def container_wait(ref: str, *, condition: str = "") -> Call[Json]:
+    return Call("POST", path("containers", ref, "wait"), returns_json, query={"condition": condition})
+
+
+def container_top(ref: str, arguments: Sequence[str] = ()) -> Call[Json]:
+    return Call("GET", path("containers", ref, "top"), returns_json, query={"ps_args": " ".join(arguments)})
+
+
+def container_stats(ref: str, *, stream: bool = True, one_shot: bool = False) -> Call[Json]:
+    query = {"stream": "1" if stream else "0", "one-shot": one_shot}
+    return Call("GET", path("containers", ref, "stats"), returns_json, query=query)
+
+
+def container_changes(ref: str) -> Call[list[Json] | None]:
+    return Call("GET", path("containers", ref, "changes"), returns_json)
+
+
+def container_update(ref: str, body: Json) -> Call[Json]:
+    return Call("POST", path("containers", ref, "update"), returns_json, json_body=body)
+
+
+def container_prune(filters: Filters | None = None) -> Call[Json]:
+    return Call("POST", "/containers/prune", returns_json, query={"filters": encode_filters(filters)})
+
+
+def container_logs(
+    ref: str,
+    *,
+    since: str = "",
+    until: str = "",
+    timestamps: bool = False,
+    follow: bool = False,
+    tail: str = "",
+    details: bool = False,
+) -> Call[bytes]:
+    query: dict[str, Any] = {
+        "stdout": True,
+        "stderr": True,
+        "since": since,
+        "until": until,
+        "timestamps": timestamps,
+        "follow": follow,
+        "tail": tail,
+        "details": details,
+    }
+    return Call("GET", path("containers", ref, "logs"), returns_raw, query=query)
+
+
+def container_attach(
+    ref: str,
+    *,
+    stdin: bool = False,
+    stdout: bool = False,
+    stderr: bool = False,
+    logs: bool = False,
+    detach_keys: str = "",
+) -> Call[bytes]:
+    query: dict[str, Any] = {
+        "stream": True,
+        "stdin": stdin,
+        "stdout": stdout,
+        "stderr": stderr,
+        "logs": logs,
+        "detachKeys": detach_keys,
+    }
+    return Call("POST", path("containers", ref, "attach"), returns_raw, query=query)
+
+
+# Exec
+
+
+def exec_create(ref: str, body: Json) -> Call[str]:
+    return Call("POST", path("containers", ref, "exec"), select("Id"), json_body=body)
+
+
+def exec_start(exec_id: str, body: Json) -> Call[bytes]:
+    return Call("POST", path("exec", exec_id, "start"), returns_raw, json_body=body)
+
+
+def exec_inspect(exec_id: str) -> Call[Json]:
+    return Call("GET", path("exec", exec_id, "json"), returns_json)
+
+
+def exec_resize(exec_id: str, *, height: int, width: int) -> Call[None]:
+    return Call("POST", path("exec", exec_id, "resize"), returns_nothing, query={"h": str(height), "w": str(width)})
+
+
+# Images
+
+
+def image_list(*, all: bool = False, filters: Filters | None = None) -> Call[list[Json]]:
+    return Call("GET", "/images/json", returns_json, query={"all": all, "filters": encode_filters(filters)})
+
+
+def image_inspect_raw(name: str, *, platform: str = "") -> Call[bytes]:
+    return Call("GET", path("images", name, "json"), returns_raw, query={"platform": platform})
+
+
+def image_history(name: str, *, platform: str = "") -> Call[list[Json]]:
+    return Call("GET", path("images", name, "history"), returns_json, query={"platform": platform})
+
+
+def image_tag(name: str, *, repo: str, tag: str) -> Call[None]:
+    return Call("POST", path("images", name, "tag"), returns_nothing, query={"repo": repo, "tag": tag})
+
+
+def image_remove(
+    name: str, *, force: bool = False, no_prune: bool = False, platforms: Sequence[str] = ()
+) -> Call[list[Json]]:
+    query = {"force": force, "noprune": no_prune, "platforms": list(platforms)}
+    return Call("DELETE", path("images", name), returns_json, query=query)
+
+
+def image_prune(filters: Filters | None = None) -> Call[Json]:
+    return Call("POST", "/images/prune", returns_json, query={"filters": encode_filters(filters)})
+
+
+def image_load(body: Body, *, quiet: bool = False, platform: str = "") -> Call[bytes]:
+    query = {"quiet": "1" if quiet else "0", "platform": platform}
+    return Call("POST", "/images/load", returns_raw, query=query, body=body)
+
+
+def image_import(
+    body: Body,
+    *,
+    source: str,
+    repo: str = "",
+    tag: str = "",
+    message: str = "",
+    changes: Sequence[str] = (),
+    platform: str = "",
+) -> Call[bytes]:
+    query: dict[str, Any] = {
+        "fromSrc": source,
+        "repo": repo,
+        "tag": tag,
+        "message": message,
+        "changes": list(changes),
+        "platform": platform,
+    }
+    return Call("POST", "/images/create", returns_raw, query=query, body=body)
+
+
+def image_pull(image: str, *, tag: str = "", platform: str = "", auth: str = "") -> Call[bytes]:
+    query = {"fromImage": image, "tag": tag, "platform": platform}
+    headers = [("X-Registry-Auth", auth)] if auth else []
+    return Call("POST", "/images/create", returns_raw, query=query, headers=headers)
+
+
+# Networks, as far as `inspect` and `system prune` need them
+
+
+def network_list() -> Call[list[Json]]:
+    return Call("GET", "/networks", returns_json)
+
+
+def network_inspect_raw(name: str) -> Call[bytes]:
+    return Call("GET", path("networks", name), returns_raw)
+
+
+def network_prune(filters: Filters | None = None) -> Call[Json]:
+    return Call("POST", "/networks/prune", returns_json, query={"filters": encode_filters(filters)})
+
+
+# Volumes
+
+
+def volume_list(filters: Filters | None = None) -> Call[Json]:
+    return Call("GET", "/volumes", returns_json, query={"filters": encode_filters(filters)})
+
+
+def volume_create(body: Json) -> Call[Json]:
+    return Call("POST", "/volumes/create", returns_json, json_body=body)
+
+
+def volume_inspect_raw(name: str) -> Call[bytes]:
+    return Call("GET", path("volumes", name), returns_raw)
+
+
+def volume_remove(name: str, *, force: bool = False) -> Call[None]:
+    return Call("DELETE", path("volumes", name), returns_nothing, query={"force": force})
+
+
+def volume_prune(filters: Filters | None = None) -> Call[Json]:
+    return Call("POST", "/volumes/prune", returns_json, query={"filters": encode_filters(filters)})
+
+
+# The daemon
+
+
+def ping() -> Call[None]:
+    return Call("HEAD", "/_ping", returns_nothing)
+
+
+def version() -> Call[Json]:
+    return Call("GET", "/version", returns_json)
+
+
+def info() -> Call[Json]:
+    return Call("GET", "/info", returns_json)
+
+
+def events(*, since: str = "", until: str = "", filters: Filters | None = None) -> Call[Json]:
+    query = {"since": since, "until": until, "filters": encode_filters(filters)}
+    return Call("GET", "/events", returns_json, query=query)
+
+
+def disk_usage() -> Call[Json]:
+    return Call("GET", "/system/df", returns_json)
+
+
+def build_prune(filters: Filters | None = None, *, all: bool = False) -> Call[Json]:
+    return Call("POST", "/build/prune", returns_json, query={"all": all, "filters": encode_filters(filters)})

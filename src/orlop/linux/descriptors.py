@@ -1,0 +1,66 @@
+"""File descriptors: passing them over unix sockets, closing them in bulk, flags."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+
+from orlop.linux.syscall import call
+
+__all__ = ["close_all", "close_from", "recv", "send", "set_blocking", "set_inheritable_on_exec"]
+
+MAX_PER_MESSAGE = 253  # SCM_MAX_FD
+_INT = struct.Struct("i")
+
+
+def recv(sock: socket.socket, size: int, max_fds: int = MAX_PER_MESSAGE) -> tuple[bytes, list[int]]:
+    """Receive at most `size` bytes and the descriptors that came with them, which are close-on-exec.
+
+    The only recvmsg(2) with descriptors: `socket.recv_fds` drops MSG_CMSG_CLOEXEC. End of file is ``(b"", [])``.
+    Raises `OSError` (EMSGSIZE when descriptors were lost because there were too many or the process's table is full).
+    """
+    data, ancillary, flags, _ = sock.recvmsg(size, socket.CMSG_SPACE(max_fds * _INT.size), socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            whole = len(payload) - len(payload) % _INT.size
+            fds += [number for (number,) in _INT.iter_unpack(payload[:whole])]
+    if flags & socket.MSG_CTRUNC:
+        close_all(fds)
+        raise OSError(90, "descriptors were lost on the way")
+    return data, fds
+
+
+def send(sock: socket.socket, data: bytes, fds: list[int] | tuple[int, ...] = ()) -> int:
+    """Send `data` (at least a byte) with `fds` riding on its first byte; return how much was taken.
+
+    At most 253 descriptors go with one call; a caller with more sends them a message at a time.
+    """
+    ancillary = []
+    if fds:
+        ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, b"".join(_INT.pack(fd) for fd in fds)))
+    return sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from `first` on: what the last step before an exec does (close_range(2))."""
+    call("close_range", first, 0xFFFFFFFF, 0)
+
+
+def close_all(fds: list[int] | tuple[int, ...]) -> None:
+    """Close each of `fds`."""
+    for fd in fds:
+        os.close(fd)
+
+
+def set_blocking(fd: int, blocking: bool) -> None:
+    """Set or clear O_NONBLOCK; it belongs to the open file, so everyone who shares it is concerned."""
+    os.set_blocking(fd, blocking)
+
+
+def set_inheritable_on_exec(fd: int, inherit: bool) -> None:
+    """Clear or set FD_CLOEXEC of one descriptor."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFD)
+    fcntl.fcntl(fd, fcntl.F_SETFD, flags & ~fcntl.FD_CLOEXEC if inherit else flags | fcntl.FD_CLOEXEC)

@@ -1,0 +1,86 @@
+"""Attributes of the calling process that only prctl(2) knows, and its last step, execve(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+from orlop.linux.syscall import AT_FDCWD, call, function
+
+__all__ = [
+    "can_execute",
+    "current_directory",
+    "default_signals",
+    "keep_capabilities",
+    "no_new_privileges",
+    "set_death_signal",
+    "set_dumpable",
+    "set_name",
+    "set_subreaper",
+]
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_AT_EACCESS = 0x200
+_PATH_MAX = 4096
+
+_prctl = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_prctl_name = function("prctl", ctypes.c_int, ctypes.c_char_p)
+
+
+def set_death_signal(number: int) -> None:
+    """Have the kernel send signal `number` when the parent ends; a change of credentials clears it again."""
+    _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Say whether others with the same user may look into this process (/proc/<pid>/fd, ptrace); exec resets it."""
+    _prctl(_PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
+
+
+def keep_capabilities(keep: bool) -> None:
+    """Say whether the permitted capabilities survive the change from user 0 to another one."""
+    _prctl(_PR_SET_KEEPCAPS, int(keep), 0, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """Set the name that ``ps`` shows (15 bytes)."""
+    _prctl_name(_PR_SET_NAME, name.encode()[:15])
+
+
+def set_subreaper(on: bool = True) -> None:
+    """Become the parent of descendants whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
+
+
+def no_new_privileges() -> None:
+    """Give up gaining privileges by exec, for ever."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def default_signals() -> None:
+    """Give every signal its default action and block none: what a program may expect at its start."""
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            try:
+                signal.signal(number, signal.SIG_DFL)
+            except OSError:  # 32 and 33 belong to libc
+                continue
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def can_execute(path: str) -> None:
+    """Check with the effective user and capabilities that `path` may be executed. Raises `OSError`."""
+    call("faccessat2", AT_FDCWD, os.fsencode(path), os.X_OK, _AT_EACCESS)
+
+
+def current_directory() -> str:
+    """Return what the kernel calls the working directory; outside the root that starts with ``(unreachable)``."""
+    buffer = ctypes.create_string_buffer(_PATH_MAX)
+    call("getcwd", buffer, _PATH_MAX)
+    return os.fsdecode(buffer.value)

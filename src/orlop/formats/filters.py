@@ -28,10 +28,10 @@ class Filters:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str, allowed: Iterable[str]) -> Filters:
+    def parse(cls, text: str, allowed: Iterable[str] | None = None) -> Filters:
         """Parse the JSON `text` of a request (empty: no filters).
 
-        Raises `InvalidArgument` when it is malformed or has a key that is not in `allowed`.
+        Raises `InvalidArgument` when it is malformed or has a key that is not in `allowed` (None: every key is good).
         """
         if not text:
             return cls()
@@ -44,7 +44,7 @@ class Filters:
         if not isinstance(document, dict):
             raise InvalidArgument("invalid filter")
         fields = {key: _values(value) for key, value in document.items()}
-        known = frozenset(allowed)
+        known = fields.keys() if allowed is None else frozenset(allowed)
         for key in fields:
             if key not in known:
                 raise InvalidArgument(f"invalid filter '{key}'")

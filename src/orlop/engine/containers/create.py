@@ -1,0 +1,140 @@
+"""`POST /containers/create`: check everything, resolve everything, then one transaction."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orlop.engine.containers import defaults, events, links, mounts, ports
+from orlop.engine.containers.merge import command, merge
+from orlop.engine.containers.registry import Container
+from orlop.errors import InvalidArgument, NotFound
+from orlop.formats import identity
+from orlop.model.api.container import ContainerCreate, EndpointSettings, HostConfig
+from orlop.model.record import ContainerRecord, ImageRecord
+from orlop.runtime import security, validate
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["create"]
+
+GENERATED_NAMES = 6  # tries before an id is part of the name
+
+
+async def create(
+    engine: Engine, *, name: str | None, body: ContainerCreate, platform: str = ""
+) -> tuple[str, list[str]]:
+    """Create a container that does not run yet; return its id and warnings.
+
+    Raises `InvalidArgument`, `NotFound` (no such image) and `Conflict` (the name is taken); then nothing is left.
+    """
+    name = _check_name(name)
+    image = _image(engine, body.image, platform)
+    image_config = engine.images.config(image).get("config") or {}
+    config = merge(body, image_config)
+    host = defaults.fill(body.host_config or HostConfig(), engine.config, engine.facts)
+    warnings = validate.validate(config, body.host_config or HostConfig(), engine.facts)
+    security.check(host)
+    ports.requests(config, host)
+    links.check(engine, host)
+    networks = _networks(engine, body, host)
+    container_id = identity.new_id()
+    if not config.hostname:
+        config = msgspec.structs.replace(config, hostname=_hostname(engine, host, container_id))
+    path, args = command(config)
+    plan = mounts.plan(engine, config, host)
+    async with mounts.realised(engine, plan, image) as mount_records:
+        record = ContainerRecord(
+            id=container_id,
+            name=name or _free_name(engine, container_id),
+            created_at=time.time_ns(),
+            image_id=image.id,
+            config=config,
+            host_config=host,
+            path=path,
+            args=args,
+            networks=networks,
+            mounts=mount_records,
+            platform=image.os,
+        )
+        container = await _enter(engine, record, image)
+    events.publish(engine, container, "create")
+    return container_id, warnings
+
+
+async def _enter(engine: Engine, record: ContainerRecord, image: ImageRecord) -> Container:
+    engine.snapshots.prepare(record.id, image)
+    try:
+        return await engine.containers.add(record)
+    except BaseException:
+        engine.snapshots.remove(record.id)
+        raise
+
+
+def _check_name(name: str | None) -> str:
+    if not name:
+        return ""
+    return identity.check_container_name(name.removeprefix("/"))
+
+
+def _free_name(engine: Engine, container_id: str) -> str:
+    for _ in range(GENERATED_NAMES):
+        name = identity.random_name()
+        if engine.containers.by_name(name) is None:
+            return name
+    return f"{identity.random_name()}_{container_id[:6]}"
+
+
+def _image(engine: Engine, ref: str, platform: str) -> ImageRecord:
+    image = engine.images.resolve(ref)
+    if not platform:
+        return image
+    wanted = platform.lower().split("/")
+    having = [image.os, image.architecture, image.variant]
+    aliases = {"x86_64": "amd64", "aarch64": "arm64"}
+    wanted = [aliases.get(word, word) for word in wanted]
+    if len(wanted) == 1 and wanted[0] == image.os:
+        return image
+    if [w for w, h in zip(wanted, having, strict=False) if w != h]:
+        raise NotFound(f"image with reference {ref} was found but does not provide the specified platform ({platform})")
+    return image
+
+
+def _hostname(engine: Engine, host: HostConfig, container_id: str) -> str:
+    if host.uts_mode == "host" or host.network_mode == "host":
+        return engine.facts.hostname
+    if host.network_mode.startswith("container:"):
+        other = engine.containers.resolve(host.network_mode.removeprefix("container:"))
+        return other.record.config.hostname
+    return container_id[:12]
+
+
+def _networks(engine: Engine, body: ContainerCreate, host: HostConfig) -> dict[str, EndpointSettings]:
+    asked = body.networking_config.endpoints_config if body.networking_config else None
+    networks = {defaults.network_mode(name): settings or EndpointSettings() for name, settings in (asked or {}).items()}
+    for name, settings in networks.items():
+        if name not in ("bridge", "host", "none"):
+            continue
+        problems = []
+        if settings.ipam_config and (settings.ipam_config.ipv4_address or settings.ipam_config.ipv6_address):
+            problems.append("user specified IP address is supported on user defined networks only")
+        if settings.aliases:
+            problems.append("network-scoped alias is supported only for containers in user defined networks")
+        if problems:
+            raise InvalidArgument(
+                f"invalid config for network {name}: invalid endpoint settings:\n" + "\n".join(problems)
+            )
+    mode = host.network_mode
+    if mode.startswith("container:"):
+        if networks:
+            raise InvalidArgument("conflicting options: cannot attach both user-defined and container networks")
+        engine.containers.resolve(mode.removeprefix("container:"))
+        return {}
+    primary = networks.get(mode) or EndpointSettings()
+    mac = primary.mac_address or body.mac_address
+    if mac:
+        primary = msgspec.structs.replace(primary, mac_address=mac)
+    return {**networks, mode: primary}

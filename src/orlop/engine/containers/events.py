@@ -1,0 +1,28 @@
+"""Container events: what `docker events` shows of a container's life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.engine.containers.registry import Container
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["publish", "publish_network"]
+
+
+def publish(engine: Engine, container: Container, action: str, *, time_ns: int | None = None, **extra: str) -> None:
+    """Publish `action` of `container`: its labels, image and name are the attributes, `extra` is added.
+
+    `time_ns` is when it happened, if that was not just now.
+    """
+    record = container.record
+    attributes = {**(record.config.labels or {}), **extra, "image": record.config.image, "name": record.name}
+    engine.events.publish("container", action, record.id, attributes, time_ns=time_ns)
+
+
+def publish_network(engine: Engine, container: Container, action: str, network: str) -> None:
+    """Publish that `container` was connected to or disconnected from `network`."""
+    attributes = {"container": container.id, "name": network, "type": network if network != "none" else "null"}
+    engine.events.publish("network", action, engine.network_id(network), attributes)

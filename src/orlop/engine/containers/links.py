@@ -1,0 +1,94 @@
+"""`--link` on the default bridge: another container's name in /etc/hosts and its addresses in the environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.engine.containers import ports
+from orlop.engine.containers.registry import Container
+from orlop.errors import InvalidArgument, NotFound
+from orlop.model.api.container import HostConfig
+from orlop.model.record import ContainerRecord, EndpointRecord
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["check", "environment", "host_entries"]
+
+# What another container's environment has of its own and does not pass on.
+PRIVATE = ("HOME", "PATH", "HOSTNAME", "TERM")
+
+
+def check(engine: Engine, host: HostConfig) -> None:
+    """Raise an error when a link names no container, or the network mode has no links."""
+    if not host.links:
+        return
+    if host.network_mode == "host":
+        raise InvalidArgument("conflicting options: host type networking can't be used with links")
+    if host.network_mode.startswith("container:"):
+        raise InvalidArgument("conflicting options: container type network can't be used with links")
+    for link in host.links:
+        _target(engine, link)
+
+
+def host_entries(engine: Engine, host: HostConfig) -> list[tuple[str, list[str]]]:
+    """Return (address, names) of every linked container, for /etc/hosts. A target that does not run is an error."""
+    entries = []
+    for link in host.links or []:
+        target, alias = _target(engine, link)
+        endpoint = _endpoint(target)
+        names = [alias, target.record.config.hostname]
+        if target.name not in names:
+            names.append(target.name)
+        entries.append((endpoint.address, names))
+    return entries
+
+
+def environment(engine: Engine, record: ContainerRecord) -> list[str]:
+    """Return the variables that tell a container of the ones it is linked to."""
+    variables = []
+    for link in record.host_config.links or []:
+        target, alias = _target(engine, link)
+        variables += _variables(record.name, alias, target, _endpoint(target).address)
+    return variables
+
+
+def _variables(child: str, alias: str, target: Container, address: str) -> list[str]:
+    prefix = alias.replace("-", "_").upper()
+    exposed = sorted(
+        (ports.parse_port(port) for port in target.record.config.exposed_ports or {}),
+        key=lambda port: (port[1] != "tcp", port[0]),
+    )
+    lines = [f"{prefix}_NAME=/{child}/{alias}"]
+    if exposed:
+        lines.append(f"{prefix}_PORT={exposed[0][1]}://{address}:{exposed[0][0]}")
+    for number, protocol in exposed:
+        name = f"{prefix}_PORT_{number}_{protocol.upper()}"
+        lines += [
+            f"{name}={protocol}://{address}:{number}",
+            f"{name}_ADDR={address}",
+            f"{name}_PORT={number}",
+            f"{name}_PROTO={protocol}",
+        ]
+    for entry in target.record.config.env or []:
+        name, equals, value = entry.partition("=")
+        if equals and name not in PRIVATE:
+            lines.append(f"{prefix}_ENV_{name}={value}")
+    return lines
+
+
+def _target(engine: Engine, link: str) -> tuple[Container, str]:
+    name, _, alias = link.partition(":")
+    if not name or ":" in alias:
+        raise InvalidArgument(f"bad format for links: {link}")
+    try:
+        target = engine.containers.resolve(name)
+    except NotFound:
+        raise InvalidArgument(f"could not get container for {name}") from None
+    return target, alias.rpartition("/")[2] or target.name
+
+
+def _endpoint(target: Container) -> EndpointRecord:
+    if not target.running or not target.record.endpoints:
+        raise InvalidArgument(f"Cannot link to a non running container: /{target.name}")
+    return target.record.endpoints[0]

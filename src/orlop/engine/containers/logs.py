@@ -1,0 +1,69 @@
+"""`GET /containers/{id}/logs`: the journal, read while it grows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orlop.engine.containers import start
+from orlop.engine.containers.registry import Container
+from orlop.errors import InvalidArgument, NotImplementedYet
+from orlop.runtime.logs import LogQuery, read_logs
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["LogStream", "logs"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """Blocks of a log, ready to be sent: raw with a terminal, else framed."""
+
+    tty: bool
+    blocks: AsyncIterator[bytes]
+
+
+async def logs(engine: Engine, ref: str, *, query: LogQuery) -> LogStream:
+    """Return a container's log. Raises `InvalidArgument` when neither stream is asked for."""
+    if not (query.stdout or query.stderr):
+        raise InvalidArgument("Bad parameters: you must choose at least one stream")
+    container = engine.containers.resolve(ref)
+    record = container.record
+    target = start.log_target(engine, record.id, record.host_config.log_config)
+    if target.directory is None:
+        raise NotImplementedYet("configured logging driver does not support reading")
+    if query.details:
+        query = replace(query, details=_details(container))
+    until = _end(engine, container) if query.follow else None
+    return LogStream(record.config.tty, read_logs(target.directory, query, tty=record.config.tty, follow_until=until))
+
+
+def _end(engine: Engine, container: Container) -> asyncio.Future[None]:
+    """Return a future that is done when nothing more will be written."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    if not container.running and container.state.status != "restarting":
+        done.set_result(None)
+        return done
+
+    async def wait() -> None:
+        while container.running or container.state.status == "restarting":
+            await container.on_exit()
+        if not done.done():
+            done.set_result(None)
+
+    watcher = engine.spawn(wait(), f"end of the log of {container.id[:12]}")
+    done.add_done_callback(lambda _: watcher.cancel())
+    return done
+
+
+def _details(container: Container) -> str:
+    """Return the labels and variables that the log options name, as `docker logs --details` shows them."""
+    config, options = container.record.config, container.record.host_config.log_config.config or {}
+    labels = config.labels or {}
+    environment = dict(entry.partition("=")[::2] for entry in config.env or [])
+    chosen = {key: labels[key] for key in options.get("labels", "").split(",") if key in labels}
+    chosen |= {key: environment[key] for key in options.get("env", "").split(",") if key in environment}
+    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))

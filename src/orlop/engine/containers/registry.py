@@ -1,0 +1,202 @@
+"""The containers that this engine has: found by id, by name or by the beginning of an id.
+
+A `Container` is the live object: its record (what is on disk), its task (while it runs) and who waits for it. Its lock
+is held by whoever changes its state; reading needs no lock, because a record is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orlop.errors import Conflict, InvalidArgument, NotFound
+from orlop.model.record import ContainerRecord, ContainerState
+from orlop.runtime.runtime import Task
+from orlop.store import containers as table
+
+if TYPE_CHECKING:
+    from orlop.engine.containers.exec import Exec
+    from orlop.network.network import Endpoint
+    from orlop.store.store import Store
+
+__all__ = ["Container", "Registry"]
+
+
+@dataclass(eq=False)
+class Container:
+    """One container; `endpoint` is what it holds of a network between allocation and release."""
+
+    record: ContainerRecord
+    task: Task | None = None
+    endpoint: Endpoint | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    execs: dict[str, Exec] = field(default_factory=dict)
+    restart: asyncio.Task[None] | None = None  # a restart that waits for its time
+    restart_delay: float = 0.1  # seconds
+    seccomp: bytes | None = None  # the program that its processes run under, once `seccomp_known`
+    seccomp_known: bool = False
+    manual_restart: bool = False  # `docker restart`: the exit is not followed by policy or removal
+    exited: asyncio.Event = field(default_factory=asyncio.Event)  # all that follows an exit has been done
+    _on_exit: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
+    _on_removal: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def state(self) -> ContainerState:
+        return self.record.state
+
+    @property
+    def running(self) -> bool:
+        return self.record.state.status in ("running", "paused")
+
+    def on_exit(self) -> asyncio.Future[dict[str, Any]]:
+        """Return a future of the next exit's wait answer."""
+        return self._register(self._on_exit)
+
+    def on_removal(self) -> asyncio.Future[dict[str, Any]]:
+        """Return a future of the wait answer that comes when the container is gone."""
+        return self._register(self._on_removal)
+
+    def tell_exit(self) -> None:
+        self._tell(self._on_exit)
+
+    def tell_removal(self) -> None:
+        self._tell(self._on_exit)
+        self._tell(self._on_removal)
+
+    def wait_answer(self) -> dict[str, Any]:
+        """Return the body of an answer to `POST /containers/{id}/wait`."""
+        answer: dict[str, Any] = {"StatusCode": self.state.exit_code}
+        if self.state.error:
+            answer["Error"] = {"Message": self.state.error}
+        return answer
+
+    def _register(self, waiters: list[asyncio.Future[dict[str, Any]]]) -> asyncio.Future[dict[str, Any]]:
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        waiters.append(future)
+        future.add_done_callback(lambda done: waiters.remove(done) if done in waiters else None)
+        return future
+
+    def _tell(self, waiters: list[asyncio.Future[dict[str, Any]]]) -> None:
+        answer = self.wait_answer()
+        for future in list(waiters):
+            if not future.done():
+                future.set_result(answer)
+
+
+class Registry:
+    """All containers of an engine, and the only writer of their records."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_id: dict[str, Container] = {}
+        self._ids: dict[str, str] = {}  # by name
+        self._taken: set[str] = set()  # names that are being given right now
+
+    async def load(self) -> None:
+        """Read every record from the store."""
+        for record in await self._store.read(table.all):
+            self._insert(Container(record))
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, container_id: str) -> Container | None:
+        """Return the container with exactly this id."""
+        return self._by_id.get(container_id)
+
+    def by_name(self, name: str) -> Container | None:
+        """Return the container with exactly this name (without a slash)."""
+        return self._by_id.get(self._ids.get(name, ""))
+
+    def resolve(self, ref: str) -> Container:
+        """Return the container that `ref` names: an id, a name (with or without ``/``) or the start of one id.
+
+        Raises `NotFound`, and `InvalidArgument` when several ids begin like that.
+        """
+        if not ref:
+            raise InvalidArgument("No container name or ID supplied")
+        found = self._by_id.get(ref) or self.by_name(ref.removeprefix("/"))
+        if found:
+            return found
+        if all(char in "0123456789abcdef" for char in ref):
+            matches = [container for key, container in self._by_id.items() if key.startswith(ref)]
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                raise InvalidArgument(f"Multiple IDs found with provided prefix: {ref}")
+        raise NotFound(f"No such container: {ref}")
+
+    async def add(self, record: ContainerRecord) -> Container:
+        """Enter a new container. Raises `Conflict` when its name is taken."""
+        self.reserve(record.name)
+        try:
+            await self._store.write(lambda tx: table.put(tx, record))
+            container = Container(record)
+            self._insert(container)
+            return container
+        finally:
+            self._taken.discard(record.name)
+
+    async def rename(
+        self, container: Container, name: str, change: Callable[[ContainerRecord], ContainerRecord]
+    ) -> None:
+        """Give `container` another name and apply `change`; the old name stays if anything fails."""
+        self.reserve(name)
+        try:
+            record = change(msgspec.structs.replace(container.record, name=name))
+            await self._store.write(lambda tx: table.put(tx, record))
+            del self._ids[container.name]
+            self._ids[name] = container.id
+            container.record = record
+        finally:
+            self._taken.discard(name)
+
+    def reserve(self, name: str) -> None:
+        """Keep others from taking `name` while it is being given. Raises `Conflict`."""
+        holder = self._ids.get(name)
+        if holder or name in self._taken:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder or ""}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+        self._taken.add(name)
+
+    async def save(self, container: Container, *, durable: bool = True, **changes: Any) -> None:
+        """Replace fields of a container's record.
+
+        Memory leads: what happened to a container has happened even where the disk is full; a daemon that starts
+        again learns it from the shim's own files.
+        """
+        record = msgspec.structs.replace(container.record, **changes)
+        container.record = record
+        await self._store.write(lambda tx: table.put(tx, record), durable=durable)
+
+    async def save_state(self, container: Container, *, durable: bool = False, **changes: Any) -> None:
+        """Replace fields of a container's state."""
+        await self.save(container, durable=durable, state=msgspec.structs.replace(container.state, **changes))
+
+    async def remove(self, container: Container) -> None:
+        """Forget a container; its name is free when this returns."""
+        await self._store.write(lambda tx: table.delete(tx, container.id))
+        self._by_id.pop(container.id, None)
+        if self._ids.get(container.name) == container.id:
+            del self._ids[container.name]
+
+    def _insert(self, container: Container) -> None:
+        self._by_id[container.id] = container
+        self._ids[container.name] = container.id

@@ -1,0 +1,99 @@
+"""`DELETE /containers/{id}`: the name is free when the answer goes out, directories and cgroups go behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orlop.engine.containers import events, start, stop
+from orlop.engine.containers.registry import Container
+from orlop.errors import Conflict, Error, InvalidArgument, NotFound
+from orlop.linux import cgroup
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["remove", "remove_gone"]
+
+log = logging.getLogger(__name__)
+
+
+async def remove(engine: Engine, ref: str, *, volumes: bool = False, link: bool = False, force: bool = False) -> None:
+    """Remove a container; `force` kills it first, `volumes` takes its anonymous volumes with it."""
+    container = engine.containers.resolve(ref)
+    if link:
+        raise InvalidArgument(
+            f"cannot remove link {ref}: legacy links are names in /etc/hosts and go with their container"
+        )
+    if container.state.status == "removing":
+        raise Conflict(f"removal of container {ref} is already in progress")
+    if not force:
+        _check_stopped(container)
+    async with container.lock:
+        if engine.containers.get(container.id) is None:
+            raise NotFound(f"No such container: {ref}")
+        if container.running or container.state.status == "restarting":
+            if not force:
+                _check_stopped(container)
+            await _end(engine, container)
+        await _delete(engine, container, volumes)
+
+
+async def remove_gone(engine: Engine, container: Container) -> None:
+    """Remove a container that ended and was started with `--rm`."""
+    async with container.lock:
+        if engine.containers.get(container.id) is None or container.running:
+            return
+        await _delete(engine, container, volumes=True)
+
+
+def _check_stopped(container: Container) -> None:
+    status = container.state.status
+    if status not in ("running", "paused", "restarting"):
+        return
+    how = "stop the container before removing or force remove"
+    if status == "paused":
+        how = "unpause and then " + how
+    raise Conflict(f'cannot remove container "/{container.name}": container is {status}: {how}')
+
+
+async def _end(engine: Engine, container: Container) -> None:
+    if container.restart:
+        container.restart.cancel()
+        container.restart = None
+    if container.running:
+        await engine.containers.save_state(container, status="removing")
+        if container.task:
+            await stop.stop_locked(engine, container, 0, 9)
+
+
+async def _delete(engine: Engine, container: Container, volumes: bool) -> None:
+    await engine.containers.save_state(container, status="removing")
+    engine.parking.drop(container.id)
+    await engine.containers.remove(container)
+    container.tell_removal()
+    events.publish(engine, container, "destroy")
+    engine.spawn(_clean(engine, container), f"clean-up of {container.id[:12]}")
+    if volumes:
+        await _remove_volumes(engine, container)
+
+
+async def _clean(engine: Engine, container: Container) -> None:
+    """Remove what the container leaves behind; what fails is found again when the next engine opens."""
+    group = cgroup.open_cgroup(engine.cgroup_path(container.record))
+    await asyncio.to_thread(group.remove)
+    await asyncio.to_thread(shutil.rmtree, Path(start.run_dir(engine, container.id)), True)
+    await asyncio.to_thread(engine.snapshots.remove, container.id)
+
+
+async def _remove_volumes(engine: Engine, container: Container) -> None:
+    for mount in container.record.mounts:
+        if mount.type != "volume" or not mount.from_image:
+            continue
+        try:
+            await engine.remove_volume(mount.name)
+        except Error as error:
+            log.info("volume %s stays: %s", mount.name, error)

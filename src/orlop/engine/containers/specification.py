@@ -1,0 +1,117 @@
+"""From a container's record to the OCI specification that its shim gets: what the engine knows is gathered here."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orlop.engine.containers import networking
+from orlop.engine.containers.registry import Container
+from orlop.errors import InvalidArgument
+from orlop.model.record import ContainerRecord
+from orlop.runtime import devices, security
+from orlop.runtime.spec import SpecContext, build_spec
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["build", "check_mount_sources", "context", "seccomp"]
+
+INIT_BINARIES = (
+    "/usr/bin/tini-static",
+    "/usr/libexec/docker/docker-init",
+    "/usr/bin/docker-init",
+    "/usr/bin/catatonit",
+)
+
+
+def context(engine: Engine, container: Container) -> SpecContext:
+    """Return what `build_spec` has to know beside the record."""
+    record = container.record
+    directory = engine.directory(record.id)
+    names = ("hosts", "hostname", "resolv.conf")
+    return SpecContext(
+        facts=engine.facts,
+        cgroup_path=engine.cgroup_path(record),
+        files={f"/etc/{name}": str(directory / name) for name in names if (directory / name).exists()},
+        namespaces=_namespaces(engine, record),
+        shm=_shared_memory(engine, record),
+        init_binary=_init_binary(engine) if record.host_config.init else None,
+        devices=devices.host_devices,
+        default_ulimits=engine.config.default_ulimits,
+    )
+
+
+def build(container: Container, context: SpecContext, variables: list[str]) -> dict[str, Any]:
+    """Return the OCI specification; `variables` (of links) come before the container's own environment."""
+    record = container.record
+    if variables:
+        env = [*variables, *(record.config.env or [])]
+        record = msgspec.structs.replace(record, config=msgspec.structs.replace(record.config, env=env))
+    return build_spec(record, context)
+
+
+def seccomp(spec: dict[str, Any]) -> bytes | None:
+    """Return the compiled program of the specification's profile."""
+    profile = spec["linux"].get("seccomp")
+    return security.compiled(profile) if profile else None
+
+
+def check_mount_sources(record: ContainerRecord) -> None:
+    """Raise `InvalidArgument` when the host path of a bind mount has gone since the container was created."""
+    for mount in record.mounts:
+        if mount.type == "bind" and not Path(mount.source).exists():
+            raise InvalidArgument(
+                f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
+            )
+
+
+def _namespaces(engine: Engine, record: ContainerRecord) -> dict[str, str]:
+    """Return which namespaces are not new: a path to join, or "" for the host's."""
+    found = {}
+    host = record.host_config
+    for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
+        if mode == "host":
+            found[kind] = ""
+        elif mode.startswith("container:"):
+            target = networking.running_target(engine, mode.removeprefix("container:"))
+            name = {"network": "net"}.get(kind, kind)
+            found[kind] = f"/proc/{target.state.pid}/ns/{name}"
+    if host.uts_mode == "host":
+        found["uts"] = ""
+    if host.cgroupns_mode == "host":
+        found["cgroup"] = ""
+    return found
+
+
+def _shared_memory(engine: Engine, record: ContainerRecord) -> str | None:
+    """Return where /dev/shm comes from when it is another's: the host's or that of the joined container."""
+    mode = record.host_config.ipc_mode
+    if mode == "host":
+        return "/dev/shm"
+    if mode.startswith("container:"):
+        target = networking.running_target(engine, mode.removeprefix("container:"))
+        return f"/proc/{target.state.pid}/root/dev/shm"
+    return None
+
+
+def _init_binary(engine: Engine) -> str:
+    for candidate in (engine.config.init_path, *INIT_BINARIES):
+        path = Path(candidate)
+        if candidate and path.is_file() and path.stat().st_mode & stat.S_IXUSR:
+            return candidate
+    raise InvalidArgument(
+        "--init needs a static init program on the host: install tini (Debian: apt-get install tini) "
+        "or name one with orlopd --init-path"
+    )
+
+
+def seccomp_of(engine: Engine, container: Container, context: SpecContext) -> bytes | None:
+    """Return the compiled program that the container's own processes run under, for an exec."""
+    if not container.seccomp_known:
+        container.seccomp = seccomp(build_spec(container.record, context))
+        container.seccomp_known = True
+    return container.seccomp

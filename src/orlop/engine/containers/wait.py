@@ -1,0 +1,40 @@
+"""`POST /containers/{id}/wait`: a waiter stands registered when the answer's head goes out, so nothing is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orlop.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["Waiter", "wait"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Somebody who waits for a container."""
+
+    answer: Awaitable[Json]
+
+    async def result(self) -> Json:
+        """Return ``{"StatusCode": n}`` when the condition holds."""
+        return await self.answer
+
+
+async def wait(engine: Engine, ref: str, *, condition: str = "") -> Waiter:
+    """Register for a condition: ``not-running`` (the default), ``next-exit`` or ``removed``."""
+    if condition not in ("", "not-running", "next-exit", "removed"):
+        raise InvalidArgument(f'invalid condition: "{condition}"')
+    container = engine.containers.resolve(ref)
+    if condition == "removed":
+        return Waiter(container.on_removal())
+    future = container.on_exit()
+    if condition != "next-exit" and not container.running and container.state.status != "restarting":
+        future.set_result(container.wait_answer())
+    return Waiter(future)

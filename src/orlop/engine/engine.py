@@ -1,0 +1,167 @@
+"""The engine: all parts of one instance, opened in order and closed in reverse.
+
+An engine is one data root. It is made of parts that do not know each other (store, images, snapshots, runtime, network,
+volumes) and of use cases (`orlop.engine.containers`, `.images`, `.volumes`, `.system`) that join them. It belongs to
+one event loop; `closing` is set once, when the daemon goes down, and containers run on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from orlop.engine import reconcile
+from orlop.engine.background import Background
+from orlop.engine.config import EngineConfig
+from orlop.engine.containers.registry import Registry
+from orlop.engine.containers.supervise import Supervisor
+from orlop.engine.events import Events
+from orlop.errors import Internal
+from orlop.formats import identity
+from orlop.image.images import Images
+from orlop.image.snapshots.overlay import OverlaySnapshots
+from orlop.model.record import ContainerRecord
+from orlop.network.drivers.bridge import BridgeDriver
+from orlop.network.network import BridgeOptions
+from orlop.runtime.attach import Parking
+from orlop.runtime.facts import HostFacts, read_facts
+from orlop.runtime.native import NativeRuntime
+from orlop.store.store import Store
+from orlop.volume.local import LocalVolumes
+
+__all__ = ["Engine"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BRIDGE = "orlop0"
+
+
+class Engine:
+    """One instance of Orlop. Made by `open`, ended by `close`."""
+
+    config: EngineConfig
+    instance: str  # 6 hex characters, part of every name that the kernel is given
+    facts: HostFacts
+    store: Store
+    images: Images
+    snapshots: OverlaySnapshots
+    containers: Registry
+    runtime: NativeRuntime
+    parking: Parking
+    bridge: BridgeDriver | None
+    volumes: LocalVolumes
+    events: Events
+    closing = False
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self._background = Background()
+        self._parts = contextlib.AsyncExitStack()
+
+    @classmethod
+    async def open(cls, config: EngineConfig) -> Engine:
+        """Open every part and take back what a previous engine left running.
+
+        Raises `errors.Error` with what is missing; nothing stays open then.
+        """
+        engine = cls(config)
+        try:
+            await engine._open()
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def _open(self) -> None:
+        config, parts = self.config, self._parts
+        self.instance = _instance(config.data_root)
+        for directory in (config.data_root / "containers", config.data_root / "tmp", config.exec_root / "c"):
+            directory.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self.facts = await asyncio.to_thread(read_facts)
+        self.store = await Store.open(config.data_root / "orlop.db")
+        parts.push_async_callback(self.store.close)
+        self.events = await Events.open(self.store)
+        parts.push_async_callback(self.events.close)
+        self.images = await Images.open(config.data_root, self.store)
+        self.snapshots = OverlaySnapshots(config.data_root, self.images.layers)
+        self.volumes = LocalVolumes(config.data_root, self.store)
+        await self.volumes.open()
+        self.containers = Registry(self.store)
+        await self.containers.load()
+        self.parking = Parking()
+        parts.callback(self.parking.close)
+        self.runtime = NativeRuntime(config.exec_root, Supervisor(self))
+        await self.runtime.open()
+        parts.push_async_callback(self.runtime.close)
+        await reconcile.adopt(self)
+        self.bridge = await self._open_bridge()
+        if self.bridge:
+            parts.push_async_callback(self.bridge.close)
+        await reconcile.sweep(self)
+        parts.push_async_callback(self._background.close)
+        reconcile.restart_wanted(self)
+
+    async def _open_bridge(self) -> BridgeDriver | None:
+        config = self.config
+        if config.bridge == "none":
+            return None
+        options = BridgeOptions(
+            instance=self.instance,
+            name=config.bridge or DEFAULT_BRIDGE,
+            address=config.bip,
+            mtu=config.mtu,
+            default_ip=config.default_ip,
+            ipv6=config.ipv6,
+            fixed_cidr6=config.fixed_cidr6,
+            icc=config.icc,
+            masquerade=config.ip_masq,
+            ip_forward=config.ip_forward,
+        )
+        driver = BridgeDriver(options)
+        await driver.open([endpoint for container in self.containers for endpoint in container.record.endpoints])
+        return driver
+
+    async def close(self) -> None:
+        """Let go of everything; containers run on under their shims."""
+        self.closing = True
+        await self._parts.aclose()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
+        """Run `work` beside the answers; it ends with the engine, and what it raises is logged under `name`."""
+        return self._background.spawn(work, name)
+
+    def directory(self, container_id: str) -> Path:
+        """Return a container's directory under the data root."""
+        return self.config.data_root / "containers" / container_id
+
+    def cgroup_path(self, record: ContainerRecord) -> str:
+        """Return the path of a container's cgroup below the root of each hierarchy."""
+        parent = record.host_config.cgroup_parent
+        if parent:
+            return f"/{parent.strip('/')}/orlop-{self.instance}-{record.id}"
+        return f"/orlop-{self.instance}/{record.id}"
+
+    def network_id(self, name: str) -> str:
+        """Return the id of a predefined network: the same for the life of the data root."""
+        return hashlib.sha256(f"{self.instance}/{name}".encode()).hexdigest()
+
+
+def _instance(data_root: Path) -> str:
+    """Return the data root's instance id, made at its first use."""
+    path = data_root / "instance"
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:
+        data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
+        text = identity.new_instance_id()
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text + "\n")
+        fresh.rename(path)
+    if len(text) != 6 or any(char not in "0123456789abcdef" for char in text):
+        raise Internal(f"{path} does not hold an instance id (6 hexadecimal characters)")
+    return text

@@ -1,0 +1,168 @@
+"""What a starting engine does with what it finds: containers that run, that ended meanwhile, and remains of a crash.
+
+The order matters: running tasks are adopted first (their endpoints are then known to be live when the bridge is
+opened), only then what belongs to nobody is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orlop.engine.containers import events, exit, remove, start
+from orlop.engine.containers.registry import Container
+from orlop.errors import Error
+from orlop.linux import cgroup, proc
+from orlop.runtime.runtime import Exit, Task
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["adopt", "restart_wanted", "sweep"]
+
+log = logging.getLogger(__name__)
+
+LOST = 255  # the exit code of a container whose end nobody saw, as dockerd gives after a reboot
+
+
+async def adopt(engine: Engine) -> None:
+    """Find out for every container that ran, or was about to, what became of it."""
+    boot = proc.boot_id()
+    candidates = [
+        container
+        for container in engine.containers
+        if container.running or container.state.starting or container.state.status in ("restarting", "removing")
+    ]
+    await asyncio.gather(*(_adopt(engine, container, boot) for container in candidates))
+
+
+async def _adopt(engine: Engine, container: Container, boot: str) -> None:
+    found = await engine.runtime.adopt(container.id, start.run_dir(engine, container.id))
+    if found is None or isinstance(found, Exit):
+        await _ended(engine, container, found, boot)
+    else:
+        await _runs(engine, container, found, boot)
+
+
+async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> None:
+    frozen = await asyncio.to_thread(cgroup.open_cgroup(engine.cgroup_path(container.record)).frozen)
+    container.task = task
+    state = msgspec.structs.replace(
+        container.state,
+        status="paused" if frozen else "running",
+        starting=False,
+        pid=task.pid,
+        shim_pid=task.shim_pid,
+        boot_id=boot,
+        started_at=task.started_at or container.state.started_at,
+    )
+    await engine.containers.save(container, durable=False, state=state)
+    log.info("container %s runs on, adopted", container.id[:12])
+
+
+async def _ended(engine: Engine, container: Container, found: Exit | None, boot: str) -> None:
+    state = container.state
+    if found is None and state.starting:
+        # Its start was cut off before a program ran: for the user it has not been started.
+        status = "exited" if state.started_at else "created"
+        await engine.containers.save_state(container, status=status, starting=False, pid=0)
+        return
+    if state.status == "restarting":
+        return
+    code = found.code if found else LOST
+    new = msgspec.structs.replace(
+        state,
+        status="removing" if state.status == "removing" else "exited",
+        starting=False,
+        pid=0,
+        shim_pid=0,
+        exit_code=code,
+        oom_killed=found.oom_killed if found else False,
+        error=found.error if found else "",
+        finished_at=found.time if found else time.time_ns(),
+    )
+    await engine.containers.save(container, state=new, endpoints=())
+    container.exited.set()
+    ran = max(0, new.finished_at - new.started_at) // 1_000_000_000
+    events.publish(engine, container, "die", time_ns=new.finished_at, execDuration=str(ran), exitCode=str(code))
+    log.info("container %s ended while no daemon ran: %d", container.id[:12], code)
+
+
+async def sweep(engine: Engine) -> None:
+    """Publish what was missed, and remove what a crash left: removals that were begun, cgroups, directories."""
+    for container in engine.containers:
+        if container.task:
+            exit.follow(engine, container, container.task)
+    await asyncio.to_thread(_sweep_cgroups, engine)
+    await asyncio.to_thread(_sweep_directories, engine)
+
+
+def restart_wanted(engine: Engine) -> None:
+    """Start what should be running: begun restarts, `always` and `unless-stopped`; finish `--rm`."""
+    for container in engine.containers:
+        host, state = container.record.host_config, container.state
+        if container.running:
+            continue
+        if state.status == "removing" or (host.auto_remove and (state.finished_at or state.status == "exited")):
+            engine.spawn(remove.remove_gone(engine, container), f"remove {container.id[:12]}")
+            continue
+        policy = host.restart_policy.name
+        ran = state.started_at > 0
+        if state.status == "restarting" or (
+            ran and (policy == "always" or (policy == "unless-stopped" and not container.record.stopped_by_user))
+        ):
+            engine.spawn(_start(engine, container), f"start {container.id[:12]}")
+
+
+async def _start(engine: Engine, container: Container) -> None:
+    async with container.lock:
+        if container.running or engine.closing:
+            return
+        try:
+            await start.start_locked(engine, container)
+        except Error as error:
+            log.warning("container %s could not be started again: %s", container.id[:12], error)
+
+
+def _sweep_cgroups(engine: Engine) -> None:
+    """Kill and remove cgroups of this instance whose container does not run."""
+    live = {container.id for container in engine.containers if container.task}
+    parent = f"/orlop-{engine.instance}"
+    for name in cgroup.sweep(parent):
+        if name not in live:
+            _end_cgroup(f"{parent}/{name}")
+    for container in engine.containers:
+        if container.record.host_config.cgroup_parent and container.id not in live:
+            _end_cgroup(engine.cgroup_path(container.record))
+
+
+def _end_cgroup(path: str) -> None:
+    group = cgroup.open_cgroup(path)
+    try:
+        if group.processes():
+            log.warning("killing what is left in cgroup %s", path)
+            group.kill()
+        group.remove()
+    except OSError as error:
+        log.warning("cgroup %s stays: %s", path, error)
+
+
+def _sweep_directories(engine: Engine) -> None:
+    known = {container.id for container in engine.containers}
+    containers = engine.config.data_root / "containers"
+    for path in containers.iterdir():
+        if path.name not in known:
+            engine.snapshots.remove(path.name)
+    running = {container.id[:12] for container in engine.containers if container.task}
+    ended = {container.id[:12] for container in engine.containers} - running
+    for path in Path(engine.config.exec_root / "c").iterdir():
+        if path.name not in running:
+            shutil.rmtree(path, ignore_errors=True)
+            if path.name not in ended:
+                log.info("removed %s, which belongs to no container", path)

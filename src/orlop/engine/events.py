@@ -45,6 +45,11 @@ class Events:
         self._last_time = 0
         self._closed = False
 
+    @classmethod
+    async def open(cls, store: Store) -> Events:
+        """Return the events that are kept in `store`."""
+        return cls(store)
+
     @property
     def listeners(self) -> int:
         """How many subscriptions are open."""

@@ -7,83 +7,63 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
-
-import h11
 
 from orlop import errors
-from orlop.client.call import Call, Json
+from orlop.client.call import Call, Json, T
 from orlop.client.endpoint import Endpoint
 from orlop.client.engine import API_VERSION, BLANK, FIXED_HEADERS, failure, too_new
+from orlop.client.http1 import LAST_CHUNK, AnswerParser, Head, chunk, request_head
 from orlop.client.transport import CannotConnect
 
 __all__ = ["AsyncEngine", "AsyncResponse"]
 
 _RECEIVE = 1 << 18
-T = TypeVar("T")
 
 
 class AsyncResponse:
     """The answer to a request: the head is there, the body is read as it comes."""
 
-    def __init__(self, exchange: _Exchange, event: h11.Response) -> None:
-        self._exchange = exchange
-        self.status: int = event.status_code
-        self.reason = event.reason.decode("latin-1")
-        self.headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
+    def __init__(self, reader: asyncio.StreamReader, parser: AnswerParser, head: Head) -> None:
+        self._reader = reader
+        self._parser = parser
+        self.status = head.status
+        self.reason = head.reason
+        self.headers = head.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives."""
-        while isinstance(event := await self._exchange.next_event(), h11.Data):
-            yield bytes(event.data)
+        while True:
+            if data := self._parser.body():
+                yield data
+            elif self._parser.finished:
+                return
+            else:
+                self._parser.feed(await self._reader.read(_RECEIVE))
 
     async def read(self) -> bytes:
         """Return the rest of the body."""
         return b"".join([chunk async for chunk in self.chunks()])
 
 
-class _Exchange:
-    """One request and its answer on a connection of their own."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._http = h11.Connection(h11.CLIENT)
-
-    async def request(self, call: Call[T], target: str) -> AsyncResponse:
-        headers = [*FIXED_HEADERS, ("Connection", "close"), *call.headers]
-        pieces = (call.body,) if isinstance(call.body, bytes) else call.body
-        if isinstance(call.body, bytes):
-            headers.append(("Content-Length", str(len(call.body))))
-        else:
-            headers.append(("Transfer-Encoding", "chunked"))
-        await self._send(h11.Request(method=call.method, target=target, headers=headers))
-        for piece in pieces:
+async def _request(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call[T], target: str
+) -> AsyncResponse:
+    headers = [*FIXED_HEADERS, ("Connection", "close"), *call.headers]
+    if isinstance(call.body, bytes):
+        writer.write(request_head(call.method, target, [*headers, ("Content-Length", str(len(call.body)))]))
+        writer.write(call.body)
+    else:
+        writer.write(request_head(call.method, target, [*headers, ("Transfer-Encoding", "chunked")]))
+        for piece in call.body:
             if piece:
-                await self._send(h11.Data(data=piece))
-        await self._send(h11.EndOfMessage())
-        event = await self.next_event()
-        while isinstance(event, h11.InformationalResponse):
-            event = await self.next_event()
-        if not isinstance(event, h11.Response):
-            raise errors.Error("error during connect: the daemon closed the connection without an answer")
-        return AsyncResponse(self, event)
-
-    async def _send(self, event: h11.Event) -> None:
-        self._writer.write(self._http.send(event) or b"")
-        await self._writer.drain()
-
-    async def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_RECEIVE))
-        return event
-
-    async def close(self) -> None:
-        self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except OSError:  # the daemon was first
-            pass
+                writer.writelines(chunk(piece))
+                await writer.drain()
+        writer.write(LAST_CHUNK)
+    await writer.drain()
+    parser = AnswerParser(call.method)
+    while parser.head is None:
+        parser.feed(await reader.read(_RECEIVE))
+    return AsyncResponse(reader, parser, parser.head)
 
 
 class AsyncEngine:
@@ -118,28 +98,29 @@ class AsyncEngine:
     async def open(self, call: Call[T]) -> AsyncIterator[AsyncResponse]:
         """Carry `call` out and give its answer with the body unread; the connection ends with the block."""
         try:
-            async with self._attempt(call) as response:
-                yield response
-                return
+            writer, response = await self._start(call)
         except errors.InvalidArgument as error:
             older = None if self._negotiated else too_new(error)
             if older is None or not isinstance(call.body, bytes):
                 raise
             self._negotiated, self.version = True, older
-        async with self._attempt(call) as response:
-            yield response
-
-    @asynccontextmanager
-    async def _attempt(self, call: Call[T]) -> AsyncIterator[AsyncResponse]:
-        exchange = _Exchange(*await self._connect())
+            writer, response = await self._start(call)
         try:
-            response = await exchange.request(call, f"/v{self.version}{call.target}")
+            yield response
+        finally:
+            await _close(writer)
+
+    async def _start(self, call: Call[T]) -> tuple[asyncio.StreamWriter, AsyncResponse]:
+        reader, writer = await self._connect()
+        try:
+            response = await _request(reader, writer, call, f"/v{self.version}{call.target}")
             if response.status >= 400:
                 body = await response.read()
                 raise failure(response.status, response.reason, response.headers.get("content-type", ""), body)
-            yield response
-        finally:
-            await exchange.close()
+        except BaseException:
+            await _close(writer)
+            raise
+        return writer, response
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
@@ -160,3 +141,11 @@ class AsyncEngine:
         from orlop.client.tls import client_context
 
         return client_context(self.endpoint.tls)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:  # the daemon was first
+        pass

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urlencode
 
 __all__ = ["Call", "Json", "encode_filters", "path", "returns_json", "returns_nothing", "returns_raw", "select"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_IN_PATH = _PLAIN | frozenset(b"/:@")
 
 
 class Call(Generic[T]):
@@ -56,12 +58,16 @@ def _query(parameters: Mapping[str, Any]) -> str:
                 pairs.append((key, "1"))
             elif item is not None and item is not False and item != "":
                 pairs.append((key, str(item)))
-    return urlencode(pairs)
+    return "&".join(f"{key}={_quote(value, _PLAIN)}" for key, value in pairs)
+
+
+def _quote(text: str, plain: frozenset[int]) -> str:
+    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in text.encode())
 
 
 def path(*segments: str) -> str:
     """Join path segments; a name may hold slashes (images), everything else is quoted."""
-    return "/" + "/".join(quote(segment, safe="/:@") for segment in segments)
+    return "/" + "/".join(_quote(segment, _IN_PATH) for segment in segments)
 
 
 def encode_filters(filters: Mapping[str, Iterable[str]] | None) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from orlop.client.config import ConfigFile
 from orlop.errors import Error
@@ -21,38 +19,52 @@ DEFAULT_CONTEXT = "default"
 _FALSE = ("", "0", "false", "no")
 
 
-@dataclass(frozen=True, slots=True)
 class TLSFiles:
     """The files of a TLS connection (PEM); an empty path is not used. `verify` asks for the server's identity."""
 
-    ca: str
-    certificate: str
-    key: str
-    verify: bool
+    __slots__ = ("ca", "certificate", "key", "verify")
+
+    def __init__(self, *, ca: str, certificate: str, key: str, verify: bool) -> None:
+        self.ca = ca
+        self.certificate = certificate
+        self.key = key
+        self.verify = verify
 
 
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One daemon. `scheme` is unix, tcp or ssh; `address` the path, ``host:port`` or ``[user@]host[:port]``."""
 
-    host: str
-    scheme: str
-    address: str
-    tls: TLSFiles | None = None
-    context: str = DEFAULT_CONTEXT
+    __slots__ = ("address", "context", "host", "scheme", "tls")
+
+    def __init__(self, host: str, *, tls: TLSFiles | None = None, context: str = DEFAULT_CONTEXT) -> None:
+        self.host, self.scheme, self.address = parse_host(host, tls=tls is not None)
+        self.tls = tls if self.scheme == "tcp" else None
+        self.context = context
 
 
-@dataclass(frozen=True, slots=True)
 class Selection:
     """What the command line says about the daemon: the global flags, empty when not given."""
 
-    host: str = ""
-    context: str = ""
-    tls: bool = False
-    tls_verify: bool = False
-    ca: str = ""
-    certificate: str = ""
-    key: str = ""
+    __slots__ = ("ca", "certificate", "context", "host", "key", "tls", "tls_verify")
+
+    def __init__(
+        self,
+        *,
+        host: str = "",
+        context: str = "",
+        tls: bool = False,
+        tls_verify: bool = False,
+        ca: str = "",
+        certificate: str = "",
+        key: str = "",
+    ) -> None:
+        self.host = host
+        self.context = context
+        self.tls = tls
+        self.tls_verify = tls_verify
+        self.ca = ca
+        self.certificate = certificate
+        self.key = key
 
 
 def parse_host(text: str, *, tls: bool = False) -> tuple[str, str, str]:
@@ -94,8 +106,7 @@ def resolve(selection: Selection, environment: Mapping[str, str], config: Config
     chosen = selection.host or environment.get("ORLOP_HOST") or environment.get("DOCKER_HOST") or ""
     if not chosen:
         chosen = "tcp://" if tls is not None else DEFAULT_HOST
-    host, scheme, address = parse_host(chosen, tls=tls is not None)
-    return Endpoint(host, scheme, address, tls if scheme == "tcp" else None)
+    return Endpoint(chosen, tls=tls)
 
 
 def context_name(selection: Selection, environment: Mapping[str, str], config: ConfigFile) -> str:
@@ -111,15 +122,20 @@ def _tls_files(selection: Selection, environment: Mapping[str, str], config: Con
     verify = selection.tls_verify or environment.get("DOCKER_TLS_VERIFY", "") != ""
     if not (verify or selection.tls or environment.get("DOCKER_TLS", "").lower() not in _FALSE):
         return None
-    directory = Path(environment.get("DOCKER_CERT_PATH") or config.directory)
-    ca, certificate, key = directory / "ca.pem", directory / "cert.pem", directory / "key.pem"
-    # A file that was named has to be there; a default one is used when it is.
+    defaults = _files_in(environment.get("DOCKER_CERT_PATH") or config.directory, verify=verify)
     return TLSFiles(
-        ca=selection.ca or (str(ca) if ca.exists() else ""),
-        certificate=selection.certificate or (str(certificate) if certificate.exists() else ""),
-        key=selection.key or (str(key) if key.exists() else ""),
+        ca=selection.ca or defaults.ca,
+        certificate=selection.certificate or defaults.certificate,
+        key=selection.key or defaults.key,
         verify=verify,
     )
+
+
+def _files_in(directory: str, *, verify: bool) -> TLSFiles:
+    """Return the files that are there under their usual names."""
+    paths = [os.path.join(directory, name) for name in ("ca.pem", "cert.pem", "key.pem")]
+    ca, certificate, key = (path if os.path.exists(path) else "" for path in paths)
+    return TLSFiles(ca=ca, certificate=certificate, key=key, verify=verify)
 
 
 def _from_context(name: str, config: ConfigFile) -> Endpoint:
@@ -127,27 +143,18 @@ def _from_context(name: str, config: ConfigFile) -> Endpoint:
     from hashlib import sha256
 
     key = sha256(name.encode()).hexdigest()
-    directory = Path(config.directory) / "contexts"
+    directory = os.path.join(config.directory, "contexts")
+    path = os.path.join(directory, "meta", key, "meta.json")
+    unresolved = f'unable to resolve docker endpoint: context "{name}"'
     try:
-        meta = json.loads((directory / "meta" / key / "meta.json").read_bytes())
+        with open(path, "rb") as file:
+            meta = json.load(file)
     except FileNotFoundError:
-        path = os.fspath(directory / "meta" / key / "meta.json")
-        raise Error(
-            f'unable to resolve docker endpoint: context "{name}": context not found: '
-            f"open {path}: no such file or directory"
-        ) from None
+        raise Error(f"{unresolved}: context not found: open {path}: no such file or directory") from None
     except (OSError, ValueError) as error:
-        raise Error(f'unable to resolve docker endpoint: context "{name}": {error}') from error
+        raise Error(f"{unresolved}: {error}") from error
     docker = meta.get("Endpoints", {}).get("docker", {})
-    files = directory / "tls" / key / "docker"
-    ca, certificate, private = files / "ca.pem", files / "cert.pem", files / "key.pem"
-    tls = None
-    if ca.exists() or certificate.exists() or docker.get("SkipTLSVerify"):
-        tls = TLSFiles(
-            ca=str(ca) if ca.exists() else "",
-            certificate=str(certificate) if certificate.exists() else "",
-            key=str(private) if private.exists() else "",
-            verify=not docker.get("SkipTLSVerify", False),
-        )
-    host, scheme, address = parse_host(docker.get("Host") or DEFAULT_HOST, tls=tls is not None)
-    return Endpoint(host, scheme, address, tls if scheme == "tcp" else None, context=name)
+    skip = bool(docker.get("SkipTLSVerify"))
+    files = _files_in(os.path.join(directory, "tls", key, "docker"), verify=not skip)
+    tls = files if files.ca or files.certificate or skip else None
+    return Endpoint(docker.get("Host") or DEFAULT_HOST, tls=tls, context=name)

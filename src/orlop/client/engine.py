@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from orlop import __version__, errors
 from orlop.client import calls
-from orlop.client.call import Call, Json
+from orlop.client.call import Call, Json, T
 from orlop.client.endpoint import Endpoint
 from orlop.client.hijack import Hijacked
 from orlop.client.transport import Connection, Dialer, Response, connect
@@ -27,8 +26,6 @@ FIXED_HEADERS = (("Host", "api.orlop.localhost"), ("User-Agent", USER_AGENT))
 BLANK = b" \t\r\x1e"  # a record separator begins each object of a JSON text sequence
 _UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "tcp")]
 _TOO_NEW = re.compile(r"client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)")
-
-T = TypeVar("T")
 
 _BY_STATUS: dict[int, type[errors.Error]] = {
     kind.status: kind
@@ -104,7 +101,7 @@ class Engine:
     def hijack(self, call: Call[bytes]) -> Hijacked:
         """Turn a call's connection into a raw stream (attach, exec start). Errors as in `do`."""
         response = self._exchange(call, _UPGRADE)
-        stream, leftover = response.connection.detach()
+        stream, leftover = response.detach()
         return Hijacked(stream, leftover, multiplexed="multiplexed" in response.header("content-type"))
 
     def negotiate(self) -> str:
@@ -160,7 +157,7 @@ class Engine:
             self.version = version
 
     def _keep(self, response: Response) -> None:
-        if self._idle is None and response.connection.reusable():
+        if self._idle is None and response.reusable:
             self._idle = response.connection
         else:
             response.close()

@@ -1,6 +1,6 @@
-"""HTTP/1.1 over a socket: one request at a time, bodies as streams, and the socket itself when a stream is hijacked.
+"""The bytes of HTTP over a socket: one request at a time, bodies as streams, the socket itself when it is hijacked.
 
-The protocol is h11's; this module moves the bytes. Nothing here knows the Engine API.
+Nothing here knows the Engine API.
 """
 
 from __future__ import annotations
@@ -11,18 +11,13 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-import h11
-
 from orlop.client.endpoint import Endpoint
-from orlop.errors import Error, Unavailable
+from orlop.client.http1 import LAST_CHUNK, AnswerParser, Head, chunk, request_head
+from orlop.errors import Unavailable
 
 __all__ = ["CannotConnect", "Connection", "Dialer", "Response", "Stream", "connect"]
 
 _RECEIVE = 1 << 18
-
-
-class CannotConnect(Unavailable):
-    """Nobody answers at the daemon's address, or the client may not go there."""
 
 
 class Stream(Protocol):
@@ -36,6 +31,10 @@ class Stream(Protocol):
 
 
 Dialer = Callable[[Endpoint], Stream]
+
+
+class CannotConnect(Unavailable):
+    """Nobody answers at the daemon's address, or the client may not go there."""
 
 
 def connect(endpoint: Endpoint) -> Stream:
@@ -57,28 +56,21 @@ def connect(endpoint: Endpoint) -> Stream:
 
 
 def _connect_unix(path: str) -> Stream:
+    # The kernel takes 107 bytes; a longer path is reached through a descriptor of its directory.
+    directory = -1
+    address = "\0" + path[1:] if path.startswith("@") else path
+    if len(os.fsencode(path)) > 107:
+        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+        address = f"/proc/self/fd/{directory}/{os.path.basename(path)}"
     sock = socket.socket(socket.AF_UNIX)
     try:
-        sock.connect("\0" + path[1:] if path.startswith("@") else path)
-    except OSError as error:
-        sock.close()
-        # The kernel takes 107 bytes; a longer path is reached through a descriptor of its directory.
-        if "too long" not in str(error):
-            raise
-        return _connect_deep(path)
-    return sock
-
-
-def _connect_deep(path: str) -> Stream:
-    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+        sock.connect(address)
     except BaseException:
         sock.close()
         raise
     finally:
-        os.close(directory)
+        if directory >= 0:
+            os.close(directory)
     return sock
 
 
@@ -101,25 +93,36 @@ def _connect_tcp(endpoint: Endpoint) -> Stream:
 class Response:
     """The answer to a request: status and headers are there, the body is read as it comes."""
 
-    def __init__(self, connection: Connection, event: h11.Response | h11.InformationalResponse) -> None:
+    def __init__(self, connection: Connection, parser: AnswerParser, head: Head) -> None:
         self.connection = connection
-        self.status: int = event.status_code
-        self.reason = event.reason.decode("latin-1")
-        self.headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
-        self.finished = False
+        self.status = head.status
+        self.reason = head.reason
+        self.headers = head.headers
+        self._parser = parser
 
     def header(self, name: str) -> str:
         """Return a header by its lower-case name, empty when it is absent."""
         return self.headers.get(name, "")
 
+    @property
+    def finished(self) -> bool:
+        """Whether the whole body was read."""
+        return self._parser.finished
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can carry another request."""
+        return self._parser.finished and self._parser.keep_alive and not self._parser.rest
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives."""
-        while not self.finished:
-            event = self.connection.next_event()
-            if isinstance(event, h11.Data):
-                yield bytes(event.data)
+        while True:
+            if data := self._parser.body():
+                yield data
+            elif self._parser.finished:
+                return
             else:
-                self.finished = True
+                self._parser.feed(self.connection.receive())
 
     def read(self) -> bytes:
         """Return the rest of the body."""
@@ -127,22 +130,16 @@ class Response:
 
     def available(self, *, receive: bool) -> bytes:
         """Return what has arrived, after at most one read from the socket: for a caller that watches `fileno`."""
-        parts = []
-        while not self.finished:
-            event = self.connection.buffered_event()
-            if event is h11.NEED_DATA:
-                if not receive:
-                    break
-                receive = False
-                self.connection.receive()
-            elif isinstance(event, h11.Data):
-                parts.append(bytes(event.data))
-            else:
-                self.finished = True
-        return b"".join(parts)
+        if receive and not self._parser.finished:
+            self._parser.feed(self.connection.receive())
+        return self._parser.body()
+
+    def detach(self) -> tuple[Stream, bytes]:
+        """Take the socket away after a head that switched to a raw stream; return it and what arrived behind."""
+        return self.connection.stream, self._parser.rest
 
     def fileno(self) -> int:
-        return self.connection.fileno()
+        return self.connection.stream.fileno()
 
     def close(self) -> None:
         """Give the connection up, whether or not the body was read."""
@@ -154,82 +151,47 @@ class Connection:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self._http = h11.Connection(h11.CLIENT)
 
     def request(
         self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | Iterable[bytes] = b""
     ) -> Response:
-        """Send a request and return its answer's head; raise `Error` when the daemon goes away meanwhile.
+        """Send a request and return its answer's head; raise `orlop.errors.Error` when the daemon goes away meanwhile.
 
         A body of bytes is sent with its length, one of pieces in chunks.
         """
-        headers = [*headers, _length_header(body)] if body or method in ("POST", "PUT") else headers
         try:
-            self._send(h11.Request(method=method, target=target, headers=headers))
-            self._send_body(body)
+            self._send(method, target, headers, body)
         except (BrokenPipeError, ConnectionResetError):
-            # The daemon refused before it had read everything: its answer says why.
-            self._http.send_failed()
-        event = self.next_event()
-        while isinstance(event, h11.InformationalResponse) and event.status_code != 101:
-            event = self.next_event()
-        if not isinstance(event, h11.Response | h11.InformationalResponse):
-            raise Error("error during connect: the daemon closed the connection without an answer")
-        return Response(self, event)
+            # The daemon refused before it had read everything: its answer, if there is one, says why.
+            pass
+        parser = AnswerParser(method)
+        while parser.head is None:
+            parser.feed(self.receive())
+        return Response(self, parser, parser.head)
 
-    def _send_body(self, body: bytes | Iterable[bytes]) -> None:
-        for piece in (body,) if isinstance(body, bytes) else body:
+    def _send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | Iterable[bytes]) -> None:
+        if isinstance(body, bytes):
+            if body or method in ("POST", "PUT"):
+                headers = [*headers, ("Content-Length", str(len(body)))]
+            self.stream.sendall(request_head(method, target, headers) + body)
+            return
+        self.stream.sendall(request_head(method, target, [*headers, ("Transfer-Encoding", "chunked")]))
+        for piece in body:
             if piece:
-                self._send(h11.Data(data=piece))
-        self._send(h11.EndOfMessage())
+                for part in chunk(piece):
+                    self.stream.sendall(part)
+        self.stream.sendall(LAST_CHUNK)
 
-    def _send(self, event: h11.Event) -> None:
-        for piece in self._http.send_with_data_passthrough(event) or ():
-            self.stream.sendall(piece)
-
-    def buffered_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """Return the next event that needs no reading, or `h11.NEED_DATA`."""
+    def receive(self) -> bytes:
+        """Read from the socket once; empty when the daemon has closed."""
         try:
-            return self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            raise Error(f"error during connect: malformed HTTP response: {error}") from error
-
-    def receive(self) -> None:
-        """Read from the socket once."""
-        try:
-            self._http.receive_data(self.stream.recv(_RECEIVE))
+            return self.stream.recv(_RECEIVE)
         except ConnectionResetError:
-            self._http.receive_data(b"")
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """Return the next event, reading as long as it takes."""
-        while (event := self.buffered_event()) is h11.NEED_DATA:
-            self.receive()
-        return event
-
-    def detach(self) -> tuple[Stream, bytes]:
-        """Take the socket away after a head that switched to a raw stream; return it and what arrived behind."""
-        return self.stream, bytes(self._http.trailing_data[0])
+            return b""
 
     def stale(self) -> bool:
         """Say whether the daemon has closed (or broken) a connection that waits for its next request."""
         return bool(select.select([self.stream], [], [], 0)[0])
 
-    def reusable(self) -> bool:
-        """Make the connection ready for another request, if both sides have finished this one."""
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-            return True
-        return False
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
     def close(self) -> None:
         self.stream.close()
-
-
-def _length_header(body: bytes | Iterable[bytes]) -> tuple[str, str]:
-    if isinstance(body, bytes):
-        return "Content-Length", str(len(body))
-    return "Transfer-Encoding", "chunked"

@@ -1,0 +1,105 @@
+"""Kinds of flags that more than one command has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from orlop.cli.flags import Kind
+
+__all__ = ["BYTES", "DECIMAL", "DURATION", "FILTER", "SWAP", "duration_ns", "ram_bytes"]
+
+Filters = dict[str, list[str]]
+
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_FLOAT = re.compile(r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
+
+
+def ram_bytes(text: str) -> int:
+    """Return a size with an optional binary unit ("64m", "1.5GiB") in bytes; ValueError has docker's message."""
+    last = max((text.rfind(char) for char in "0123456789. "), default=-1)
+    if last < 0:
+        raise ValueError(f"invalid size: '{text}'")
+    number = text[:last] if text[last] == " " else text[: last + 1]
+    suffix = text[last + 1 :].lower()
+    if not _FLOAT.match(number):
+        from orlop.formats.template import go_quote
+
+        raise ValueError(f"strconv.ParseFloat: parsing {go_quote(number)}: invalid syntax")
+    size = float(number)
+    if size < 0:
+        raise ValueError(f"invalid size: '{text}'")
+    if suffix in ("", "b"):
+        return int(size)
+    if suffix[0] not in _UNITS or suffix[1:] not in ("", "b", "ib"):
+        raise ValueError(f"invalid suffix: '{suffix}'")
+    return int(size * _UNITS[suffix[0]])
+
+
+def _swap(_: Any, text: str) -> int:
+    return -1 if text == "-1" else ram_bytes(text)
+
+
+def _nano_cpus(_: Any, text: str) -> int:
+    from fractions import Fraction
+
+    try:
+        nano = Fraction(text.replace("_", "")) * 1_000_000_000
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"failed to parse {text} as a rational number") from None
+    if nano.denominator != 1:
+        raise ValueError("value is too precise")
+    return nano.numerator
+
+
+_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+
+
+def duration_ns(text: str) -> int:
+    """Return a Go duration ("1m30s", "-1.5h") in nanoseconds; ValueError has Go's message."""
+    from orlop.formats.template import go_quote
+
+    body = text[1:] if text[:1] in ("+", "-") else text
+    if body == "0":
+        return 0
+    total, position = 0, 0
+    while match := _DURATION.match(body, position):
+        from decimal import Decimal
+
+        total += int(Decimal(match[1]) * _NANOSECONDS[match[2]])
+        position = match.end()
+    if position == len(body) and body:
+        return -total if text.startswith("-") else total
+    if re.fullmatch(r"[\d.]+", body[position:]):
+        raise ValueError(f"time: missing unit in duration {go_quote(text)}")
+    unit = re.match(r"[\d.]+([^\d.]+)", body[position:])
+    if unit:
+        raise ValueError(f"time: unknown unit {go_quote(unit[1])} in duration {go_quote(text)}")
+    raise ValueError(f"time: invalid duration {go_quote(text)}")
+
+
+def _add_filter(filters: Filters, text: str) -> Filters:
+    if not text:
+        return filters
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError("bad format of filter (expected name=value)")
+    name, value = name.strip().lower(), value.strip()
+    return {**filters, name: [*filters.get(name, ()), value]}
+
+
+BYTES = Kind("bytes", lambda _, text: ram_bytes(text), int, ("0",))
+SWAP = Kind("bytes", _swap, int, ("0",))
+DECIMAL = Kind("decimal", _nano_cpus, int)
+DURATION = Kind("duration", lambda _, text: duration_ns(text), int, ("0s",))
+FILTER = Kind("filter", _add_filter, dict)

@@ -1,13 +1,17 @@
 """Removing a directory tree that a container made: as deep and as hostile as it likes.
 
 `shutil.rmtree` calls itself once a level, and a path can be longer than the kernel takes. Here the way down is one
-`openat`, the way up is ``..``, checked to be the directory that was left, and no link is ever followed.
+`openat`, the way up is ``..``, checked to be the directory that was left, and no link is ever followed. Flags that
+forbid removal (immutable, append-only) are taken off.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+
+from orlop.linux.filesystem import clear_protection
 
 __all__ = ["empty_directory", "remove_tree"]
 
@@ -42,7 +46,7 @@ def empty_directory(directory: int) -> None:
                 fd = _replace(fd, "..")
                 if _identity(fd) != parent:
                     raise OSError(errno.ESTALE, "moved while it was removed", name)
-                os.rmdir(name, dir_fd=fd)
+                _forced(os.rmdir, name, fd)
             else:
                 return
     finally:
@@ -55,15 +59,25 @@ def _remove_entries(fd: int) -> str | None:
     with os.scandir(fd) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=fd)
+                _forced(os.unlink, entry.name, fd)
                 continue
             try:
-                os.rmdir(entry.name, dir_fd=fd)
+                _forced(os.rmdir, entry.name, fd)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 return entry.name
     return None
+
+
+def _forced(remove: Callable[..., None], name: str, fd: int) -> None:
+    """Call `remove`; if flags forbid it, take them off the entry and its directory and call it again."""
+    try:
+        remove(name, dir_fd=fd)
+    except PermissionError:
+        clear_protection(".", fd)
+        clear_protection(name, fd)
+        remove(name, dir_fd=fd)
 
 
 def _replace(fd: int, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orlop.engine.volumes import events
 from orlop.engine.volumes.users import users
 from orlop.errors import Conflict
 
@@ -25,6 +26,6 @@ async def remove(engine: Engine, name: str, force: bool = False) -> None:
     using = users(engine, name)
     if using:
         raise Conflict(f"remove {name}: volume is in use - [{', '.join(using)}]")
-    driver = engine.volumes.get(name).driver
+    record = engine.volumes.get(name)
     await engine.volumes.remove(name, force)
-    engine.events.publish("volume", "destroy", name, {"driver": driver})
+    events.publish(engine, record, "destroy")

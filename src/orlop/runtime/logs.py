@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote_plus
 
 from orlop.formats import journal
@@ -54,7 +55,7 @@ def details_prefix(attributes: Mapping[str, str]) -> str:
 
 
 async def read_logs(
-    directory: str, options: LogQuery, tty: bool, follow_until: asyncio.Future[object] | None = None
+    directory: str, options: LogQuery, tty: bool, follow_until: asyncio.Future[Any] | None = None
 ) -> AsyncIterator[bytes]:
     """Yield the log in blocks of whole stream frames (raw bytes with `tty`).
 
@@ -88,7 +89,7 @@ def _arm(watch: DirectoryWatch) -> asyncio.Future[None] | None:
         return None
 
 
-async def _wait(changed: asyncio.Future[None], done: asyncio.Future[object], options: LogQuery) -> bool:
+async def _wait(changed: asyncio.Future[None], done: asyncio.Future[Any], options: LogQuery) -> bool:
     """Wait for more to read or for the end of the writer; False when the time asked for is over."""
     timeout = None if options.until_ns is None else (options.until_ns - time.time_ns()) / _SECOND
     if timeout is not None and timeout <= 0:

@@ -1,0 +1,126 @@
+"""Taking back a container that a previous daemon launched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+
+from orlop.errors import Unavailable
+from orlop.formats.shim_wire import Message
+from orlop.linux import descriptors
+from orlop.runtime.connection import Connection
+from orlop.runtime.run_state import SOCKET, RunState, read_exit, read_state
+from orlop.runtime.runtime import Exit
+from orlop.runtime.task import NativeTask, Owner, find_end
+
+__all__ = ["adopt"]
+
+_log = logging.getLogger(__name__)
+_ANSWER_TIMEOUT = 30.0  # seconds for a shim to say hello, and to bring a start to its end
+_CONNECT_RETRY = 0.02  # seconds, while a shim's queue of connections is full
+
+
+async def adopt(owner: Owner, container_id: str, run_dir: str) -> NativeTask | Exit | None:
+    """Return the running task, how it ended, or None when this boot's kernel never ran it to its end or its start.
+
+    A shim that is gone without having written an exit leaves nothing alive when this returns. One that was in the
+    middle of a start is waited for. Raises `errors.Unavailable` when a living shim does not answer.
+    """
+    state = read_state(run_dir, container_id)
+    sock = await _connect(run_dir)
+    if sock is not None:
+        task = await _Greeting(owner, sock, container_id, run_dir, state).wait()
+        if task is not None:
+            return task
+        state = read_state(run_dir, container_id)  # it may have been written, or come to its end, meanwhile
+    if state is not None:
+        return await find_end(run_dir, state, owner.kill_rest)
+    return read_exit(run_dir)
+
+
+async def _connect(run_dir: str) -> socket.socket | None:
+    """Connect to a shim; None if none listens. The path goes through a descriptor: 107 bytes are the limit."""
+    try:
+        directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        deadline = asyncio.get_running_loop().time() + _ANSWER_TIMEOUT
+        while True:
+            try:
+                sock.connect(f"/proc/self/fd/{directory}/{SOCKET}")
+                return sock
+            except BlockingIOError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unavailable(f"the shim in {run_dir} does not accept connections") from None
+            await asyncio.sleep(_CONNECT_RETRY)
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.close(directory)
+
+
+class _Greeting:
+    """The first words of a shim that is connected to."""
+
+    def __init__(
+        self, owner: Owner, sock: socket.socket, container_id: str, run_dir: str, state: RunState | None
+    ) -> None:
+        self._owner = owner
+        self._id = container_id
+        self._run_dir = run_dir
+        self._state = state
+        self._shim_pid = 0
+        loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[NativeTask | None] = loop.create_future()
+        self._connection = Connection(sock, self._message, self._lost)
+
+    async def wait(self) -> NativeTask | None:
+        """Return the task, when its program runs; None when the shim goes away instead."""
+        try:
+            return await asyncio.wait_for(self._future, _ANSWER_TIMEOUT)
+        except TimeoutError:
+            self._connection.close()
+            raise Unavailable(f"the shim of container {self._id} does not answer") from None
+        except asyncio.CancelledError:
+            self._connection.close()
+            raise
+
+    def _message(self, message: Message, fds: list[int]) -> None:
+        descriptors.close_all(fds)
+        match message["type"]:
+            case "hello" if message.get("id") != self._id:
+                _log.error("the shim in %s is that of container %s", self._run_dir, message.get("id"))
+                self._connection.close()
+                self._lost()
+            case "hello":
+                self._shim_pid = int(message.get("shim_pid") or 0)
+                if message.get("pid"):  # 0: a start that is still under way
+                    self._adopt(int(message["pid"]), 0, 0)
+            case "started":
+                self._adopt(int(message["pid"]), int(message.get("start_ticks") or 0), int(message.get("time") or 0))
+
+    def _adopt(self, pid: int, start_ticks: int, started_at: int) -> None:
+        known = self._state if self._state is not None and self._state.pid == pid else None
+        state = RunState(
+            id=self._id,
+            shim_pid=self._shim_pid,
+            shim_start_ticks=known.shim_start_ticks if known else 0,
+            pid=pid,
+            start_ticks=start_ticks or (known.start_ticks if known else 0),
+            started_at=started_at or (known.started_at if known else 0),
+        )
+        self._future.set_result(NativeTask(self._owner, self._connection, self._run_dir, state))
+        self._connection.defer()
+
+    def _lost(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)

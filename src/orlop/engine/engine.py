@@ -91,7 +91,7 @@ class Engine:
         self.snapshots = OverlaySnapshots(config.data_root, self.images.layers)
         self.volumes = LocalVolumes(config.data_root, self.store)
         await self.volumes.open()
-        self.containers = Registry(self.store)
+        self.containers = Registry(self.store, self.spawn)
         await self.containers.load()
         self.parking = Parking()
         parts.callback(self.parking.close)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import defaults, events, links, mounts, ports
+from orlop.engine.containers import defaults, events, files, links, mounts, ports
 from orlop.engine.containers.merge import command, merge
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats import identity
-from orlop.model.api.container import ContainerCreate, EndpointSettings, HostConfig
+from orlop.model.api.container import ContainerConfig, ContainerCreate, EndpointSettings, HostConfig
 from orlop.model.record import ContainerRecord, ImageRecord
 from orlop.runtime import security, validate
 
@@ -38,10 +39,12 @@ async def create(
     host = defaults.fill(body.host_config or HostConfig(), engine.config, engine.facts)
     warnings = validate.validate(config, body.host_config or HostConfig(), engine.facts)
     security.check(host)
+    files.check(host)
     ports.requests(config, host)
     links.check(engine, host)
     networks = _networks(engine, body, host)
     container_id = identity.new_id()
+    _check_hostname(config)
     if not config.hostname:
         config = msgspec.structs.replace(config, hostname=_hostname(engine, host, container_id))
     path, args = command(config)
@@ -101,6 +104,13 @@ def _image(engine: Engine, ref: str, platform: str) -> ImageRecord:
     if [w for w, h in zip(wanted, having, strict=False) if w != h]:
         raise NotFound(f"image with reference {ref} was found but does not provide the specified platform ({platform})")
     return image
+
+
+def _check_hostname(config: ContainerConfig) -> None:
+    """Names end up in files and in sethostname(2), so nothing but a name may be in them."""
+    for what, name in (("hostname", config.hostname), ("domainname", config.domainname)):
+        if name and (len(name) > 64 or not re.fullmatch(r"[a-zA-Z0-9_.-]+", name)):
+            raise InvalidArgument(f"invalid {what} format for container: {name!r}")
 
 
 def _hostname(engine: Engine, host: HostConfig, container_id: str) -> str:

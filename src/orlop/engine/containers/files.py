@@ -6,6 +6,8 @@ They stand in the container's directory and are bind-mounted, so that what a con
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +15,15 @@ from orlop.engine.containers import links, networking
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument
 from orlop.formats import hosts, resolv
+from orlop.formats.hosts import HostEntry
+from orlop.model.api.container import HostConfig
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
 __all__ = ["check", "write"]
 
+HOST_HOSTS = Path("/etc/hosts")
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 SYSTEMD_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
 
@@ -38,46 +43,44 @@ def write(engine: Engine, container: Container) -> None:
                 os.link(source, own)
         return
     _put(directory / "hostname", record.config.hostname + "\n")
-    _put(directory / "hosts", _hosts(engine, container))
-    _put(directory / "resolv.conf", _resolv(engine, container))
+    with refused():
+        _put(directory / "hosts", _hosts(engine, container))
+        _put(directory / "resolv.conf", _resolv(engine, container))
 
 
 def _hosts(engine: Engine, container: Container) -> str:
     record = container.record
-    names = [record.config.hostname]
-    if record.config.domainname:
-        names.insert(0, f"{record.config.hostname}.{record.config.domainname}")
-    own = []
-    if container.endpoint:
-        endpoint = container.endpoint.record
-        own = [(address, names) for address in (endpoint.address, endpoint.address6) if address]
     extra = [_extra(engine, entry) for entry in record.host_config.extra_hosts or []]
-    linked = links.host_entries(engine, record.host_config)
+    linked = [HostEntry(address, tuple(names)) for address, names in links.host_entries(engine, record.host_config)]
     if record.host_config.network_mode == "host":
-        base = Path("/etc/hosts")
-        return hosts.extend(base.read_text(errors="replace") if base.exists() else "", [*extra, *linked])
-    return hosts.generate([*extra, *linked, *own])
+        text = HOST_HOSTS.read_text(errors="replace") if HOST_HOSTS.exists() else ""
+        return text.rstrip("\n") + "\n" + "".join(entry.line() for entry in [*extra, *linked])
+    held = container.endpoint.record if container.endpoint else None
+    return hosts.generate(
+        hostname=record.config.hostname,
+        domainname=record.config.domainname,
+        addresses=[address for address in (held.address, held.address6) if address] if held else [],
+        extra=[*extra, *linked],
+    )
 
 
-def _extra(engine: Engine, entry: str) -> tuple[str, list[str]]:
-    name, separator, address = entry.partition(":") if ":" in entry else entry.partition("=")
-    if not separator or not name:
-        raise InvalidArgument(f'bad format for add-host: "{entry}"')
-    if address == "host-gateway":
-        if engine.bridge is None:
-            raise InvalidArgument("unable to derive the IP value for host-gateway")
-        address = engine.bridge.gateway()
-    return address.strip("[]"), [name]
+def _extra(engine: Engine, entry: str) -> HostEntry:
+    name, address = hosts.parse_extra_host(entry)
+    if address != hosts.HOST_GATEWAY:
+        return HostEntry(address, (name,))
+    if engine.bridge is None:
+        raise InvalidArgument("unable to derive the IP value for host-gateway")
+    return HostEntry(engine.bridge.gateway(), (name,))
 
 
 def _resolv(engine: Engine, container: Container) -> str:
     host, config = container.record.host_config, engine.config
-    base = _host_resolv()
     return resolv.generate(
-        base=base,
-        nameservers=host.dns or list(config.dns),
-        search=host.dns_search or list(config.dns_search),
-        options=host.dns_options or list(config.dns_options),
+        resolv.parse(_host_resolv()),
+        nameservers=host.dns or config.dns,
+        search=host.dns_search or config.dns_search,
+        options=host.dns_options or config.dns_options,
+        ipv6=bool(container.endpoint and container.endpoint.record.address6),
         keep_loopback=host.network_mode == "host",
     )
 
@@ -85,15 +88,31 @@ def _resolv(engine: Engine, container: Container) -> str:
 def _host_resolv() -> str:
     """Return the host's resolver configuration; behind systemd-resolved's stub, the one with the real servers."""
     text = HOST_RESOLV_CONF.read_text(errors="replace") if HOST_RESOLV_CONF.exists() else ""
-    if resolv.nameservers(text) == ["127.0.0.53"] and SYSTEMD_RESOLV_CONF.exists():
+    if resolv.parse(text).nameservers == ("127.0.0.53",) and SYSTEMD_RESOLV_CONF.exists():
         return SYSTEMD_RESOLV_CONF.read_text(errors="replace")
     return text
 
 
-def check(engine: Engine, container: Container) -> None:
-    """Raise an error when the configuration cannot be written into these files."""
-    _hosts(engine, container)
-    _resolv(engine, container)
+@contextmanager
+def refused() -> Iterator[None]:
+    """Turn what the formats refuse into the client's mistake."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
+
+
+def check(host: HostConfig) -> None:
+    """Raise `InvalidArgument` when what a user asks cannot be written into these files."""
+    with refused():
+        for entry in host.extra_hosts or []:
+            hosts.parse_extra_host(entry)
+        resolv.generate(
+            resolv.ResolvConf(),
+            nameservers=host.dns or (),
+            search=host.dns_search or (),
+            options=host.dns_options or (),
+        )
 
 
 def _put(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ is held by whoever changes its state; reading needs no lock, because a record is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class Container:
     restart_delay: float = 0.1  # seconds
     seccomp: bytes | None = None  # the program that its processes run under, once `seccomp_known`
     seccomp_known: bool = False
+    gone: bool = False  # removed: its record is not written any more
     manual_restart: bool = False  # `docker restart`: the exit is not followed by policy or removal
     exited: asyncio.Event = field(default_factory=asyncio.Event)  # all that follows an exit has been done
     _on_exit: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
@@ -98,8 +99,9 @@ class Container:
 class Registry:
     """All containers of an engine, and the only writer of their records."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, spawn: Callable[[Coroutine[Any, Any, Any], str], object]) -> None:
         self._store = store
+        self._spawn = spawn
         self._by_id: dict[str, Container] = {}
         self._ids: dict[str, str] = {}  # by name
         self._taken: set[str] = set()  # names that are being given right now
@@ -177,21 +179,30 @@ class Registry:
         self._taken.add(name)
 
     async def save(self, container: Container, *, durable: bool = True, **changes: Any) -> None:
-        """Replace fields of a container's record.
+        """Replace fields of a container's record and wait until it is written.
 
         Memory leads: what happened to a container has happened even where the disk is full; a daemon that starts
         again learns it from the shim's own files.
         """
-        record = msgspec.structs.replace(container.record, **changes)
-        container.record = record
-        await self._store.write(lambda tx: table.put(tx, record), durable=durable)
+        container.record = msgspec.structs.replace(container.record, **changes)
+        await self._write(container, durable)
 
     async def save_state(self, container: Container, *, durable: bool = False, **changes: Any) -> None:
-        """Replace fields of a container's state."""
+        """Replace fields of a container's state and wait until it is written."""
         await self.save(container, durable=durable, state=msgspec.structs.replace(container.state, **changes))
+
+    def note(self, container: Container, **changes: Any) -> None:
+        """Replace fields of a container's record and write it behind whatever goes on."""
+        container.record = msgspec.structs.replace(container.record, **changes)
+        self._spawn(self._write(container, durable=False), f"record of {container.id[:12]}")
+
+    async def _write(self, container: Container, durable: bool) -> None:
+        """Write the record as it is when its turn comes, so that the order of writers does not matter."""
+        await self._store.write(lambda tx: None if container.gone else table.put(tx, container.record), durable=durable)
 
     async def remove(self, container: Container) -> None:
         """Forget a container; its name is free when this returns."""
+        container.gone = True
         await self._store.write(lambda tx: table.delete(tx, container.id))
         self._by_id.pop(container.id, None)
         if self._ids.get(container.name) == container.id:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orlop.engine.containers import events, start, stop
 from orlop.engine.containers.registry import Container
+from orlop.engine.volumes.remove import remove as remove_volume
 from orlop.errors import Conflict, Error, InvalidArgument, NotFound
 from orlop.linux import cgroup
 
@@ -94,6 +95,6 @@ async def _remove_volumes(engine: Engine, container: Container) -> None:
         if mount.type != "volume" or not mount.from_image:
             continue
         try:
-            await engine.remove_volume(mount.name)
+            await remove_volume(engine, mount.name, force=True)
         except Error as error:
             log.info("volume %s stays: %s", mount.name, error)

@@ -36,7 +36,7 @@ async def start(engine: Engine, ref: str, *, detach_keys: str = "") -> None:
             container.restart.cancel()
             container.restart = None
         container.restart_delay = 0.1
-        await engine.containers.save(container, durable=False, stopped_by_user=False, restart_count=0)
+        container.record = msgspec.structs.replace(container.record, stopped_by_user=False, restart_count=0)
         await start_locked(engine, container)
 
 
@@ -63,7 +63,7 @@ async def start_locked(engine: Engine, container: Container) -> None:
         container.exited.set()
         await _failed(engine, container, error)
         raise
-    await _started(engine, container, task)
+    _started(engine, container, task)
 
 
 async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) -> Task:
@@ -101,7 +101,7 @@ async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) ->
         return await engine.runtime.launch(launch)
 
 
-async def _started(engine: Engine, container: Container, task: Task) -> None:
+def _started(engine: Engine, container: Container, task: Task) -> None:
     state = ContainerState(
         status="running",
         pid=task.pid,
@@ -112,7 +112,7 @@ async def _started(engine: Engine, container: Container, task: Task) -> None:
     )
     container.task = task
     endpoints = (container.endpoint.record,) if container.endpoint else ()
-    await engine.containers.save(container, durable=False, state=state, endpoints=endpoints)
+    engine.containers.note(container, state=state, endpoints=endpoints)
     events.publish(engine, container, "start")
     exit.follow(engine, container, task)
 

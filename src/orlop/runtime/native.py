@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,18 @@ class NativeRuntime:
     """Starts containers under shims and takes back those that run.
 
     `kill_rest` kills whatever runs in a container's cgroup; it is called (in a thread) when a shim died.
+    `launcher` is the command of another launcher than our own; it gets the number of its socket as last argument.
     """
 
-    def __init__(self, exec_root: Path, listener: TaskListener, kill_rest: KillRest | None = None) -> None:
+    def __init__(
+        self,
+        exec_root: Path,
+        listener: TaskListener,
+        kill_rest: KillRest | None = None,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self._exec_root = exec_root
+        self._launcher_command = launcher
         self._owner = Owner(listener, self._spawn, kill_rest)
         self._launcher: Launcher | None = None
         self._launcher_lock = asyncio.Lock()
@@ -91,7 +99,7 @@ class NativeRuntime:
                 if self._launcher is not None:
                     _log.warning("launcher %d: %s; starting another", self._launcher.pid, await self._launcher.status())
                     await self._launcher.close()
-                self._launcher = await Launcher.start()
+                self._launcher = await Launcher.start(self._launcher_command)
             return self._launcher
 
     def _keep(self, task: NativeTask) -> NativeTask:

@@ -62,6 +62,7 @@ class Startup:
         self._launcher = launcher
         run_state.forget(self._launch.run_dir)
         self._outcome: asyncio.Future[NativeTask] = loop.create_future()
+        self._settled: asyncio.Future[None] = loop.create_future()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._ctl = Connection(ours, self._message, self._lost)
         try:
@@ -71,10 +72,11 @@ class Startup:
             self._ctl.close()
             raise Unspoken from None
         try:
-            return await asyncio.shield(self._outcome)
+            await self._settled  # not `_outcome`, which a cancellation must leave as it is
         except asyncio.CancelledError:
             await asyncio.shield(self._owner.spawn(self._undo()))
             raise
+        return self._outcome.result()
 
     def close(self) -> None:
         """Close what the runtime was given; the shim has duplicates."""
@@ -127,6 +129,7 @@ class Startup:
         task = NativeTask(self._owner, self._ctl, self._launch.run_dir, state)
         if not self._outcome.done():
             self._outcome.set_result(task)
+            self._wake()
         self._ctl.defer()  # whoever waits for the start hears of it before it hears of the end
 
     def _fail(self, error: BaseException) -> None:
@@ -136,11 +139,16 @@ class Startup:
         def settle(_: object) -> None:
             if not self._outcome.done():
                 self._outcome.set_exception(reason)
+                self._wake()
 
         if self._network is None or self._network.done():
             settle(None)
         else:
             self._network.add_done_callback(settle)
+
+    def _wake(self) -> None:
+        if not self._settled.done():
+            self._settled.set_result(None)
 
     def _lost(self) -> None:
         self._owner.spawn(self._after_loss())

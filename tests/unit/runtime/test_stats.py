@@ -13,9 +13,9 @@ from orlop.runtime.stats import Sample, docker_stats, parse_net_dev, parse_syste
 
 NET_DEV = """\
 Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0
-  eth0:    7000      70    1    2    0     0          0         0      800       8    3    4    0     0       0          0
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier
+    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0
+  eth0:    7000      70    1    2    0     0          0         0      800       8    3    4    0     0       0
 """
 
 

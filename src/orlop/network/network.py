@@ -56,7 +56,8 @@ class BridgeOptions:
 
     instance: str  # 6 hex
     name: str = "orlop0"  # -b; "none": no default bridge
-    own: bool = True  # False: `-b` names a bridge that the administrator made; it is never removed
+    own: bool = True  # False: `-b` chose the name: a bridge that the administrator made is used as it is
+    network_id: str = ""  # what endpoints say their network is
     address: str = ""  # --bip, CIDR; empty: the first free pool
     mtu: int = 0
     default_ip: str = ""  # --ip

@@ -138,6 +138,8 @@ class ImageRecord(Record, frozen=True, kw_only=True):
     variant: str = ""
     loaded_at: int = 0
     digests: tuple[str, ...] = ()  # name@sha256:…
+    tagged_at: int = 0  # when a name was last given to it here
+    removed: bool = False  # deleted by force while containers use it: kept for them, shown to nobody
 
 
 class VolumeRecord(Record, frozen=True, kw_only=True):

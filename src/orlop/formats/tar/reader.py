@@ -95,9 +95,7 @@ class TarReader:
         while self._read():
             pass
 
-    def _entry(
-        self, head: Header, name: str | None, linkname: str | None, extended: list[tuple[str, bytes]]
-    ) -> Entry:
+    def _entry(self, head: Header, name: str | None, linkname: str | None, extended: list[tuple[str, bytes]]) -> Entry:
         flag = head.typeflag
         entry = Entry(
             name=head.name if name is None else name,

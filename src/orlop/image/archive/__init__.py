@@ -1,0 +1,1 @@
+"""Archives of images: what `docker save`, OCI layouts and older Dockers write, read in one pass."""

@@ -1,0 +1,86 @@
+"""The scratch directory, ``tmp/``: where everything new is written first, and where everything old goes to die.
+
+To be seen or gone is one rename on the same file system. What is here when the daemon starts is left over from a
+crash and is removed. Removal runs in one thread of its own: a big tree takes seconds, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import queue
+import threading
+from pathlib import Path
+
+from orlop.image.removal import remove_tree
+from orlop.linux.filesystem import clear_protection
+
+__all__ = ["Scratch"]
+
+log = logging.getLogger(__name__)
+
+
+class Scratch:
+    """The scratch directory at `path`. Every method may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._numbers = itertools.count()
+        self._prefix = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="image-removal", daemon=True)
+        self._thread.start()
+
+    def sweep(self) -> None:
+        """Have everything removed that is here now. For the start, when nobody else uses the directory."""
+        for path in self.path.iterdir():
+            self._queue.put(path)
+
+    def name(self, kind: str) -> Path:
+        """Return a path that nobody else has, for a file or a directory to be made."""
+        return self.path / f"{kind}-{self._prefix}-{next(self._numbers)}"
+
+    def directory(self, kind: str) -> Path:
+        """Make a new, empty directory, closed to others."""
+        path = self.name(kind)
+        path.mkdir(mode=0o700)
+        return path
+
+    def discard(self, path: Path) -> bool:
+        """Move `path` in here at once and remove it later; False if there was nothing. Raises `OSError`."""
+        target = self.name("trash")
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # chattr +i on the directory itself, or on its parent's entry
+            clear_protection(str(path))
+            path.rename(target)
+        self._queue.put(target)
+        return True
+
+    def settle(self) -> None:
+        """Wait until everything that was discarded so far is gone."""
+        done = self.directory("mark")
+        self._queue.put(done)
+        while done.exists() and self._thread.is_alive():
+            self._closing.wait(0.005)
+
+    def close(self) -> None:
+        """Stop removing after the present piece; the next start goes on with the rest."""
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (path := self._queue.get()) is not None and not self._closing.is_set():
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    remove_tree(path, stop=self._closing.is_set)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("cannot remove %s, the next start tries again: %s", path, error)

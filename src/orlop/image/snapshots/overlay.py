@@ -1,0 +1,165 @@
+"""Snapshots by overlayfs: a container's ``upper`` and ``work`` directories above the layers of its image.
+
+What a snapshot stands on is written beside it (``containers/<id>/snapshot``), so that it can be shown and measured
+without the image. An upper directory has one owner: the kernel lets two overlays share one and then misbehaves, so a
+start *claims* it, and so does a *view* from outside.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.errors import Conflict, Internal, NotFound
+from orlop.image.layers import Layers
+from orlop.image.usage import tree_size
+from orlop.linux.mount import detached_overlay
+from orlop.model.record import ImageRecord, Rootfs
+
+__all__ = ["OPTIONS", "OverlaySnapshots"]
+
+OPTIONS: tuple[tuple[str, str | None], ...] = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
+"""Mount options of every overlay whose upper directory is read as a layer, whatever the module's defaults are."""
+
+_MAX_LAYERS = 499  # the kernel's limit is 500 directories
+_STATE = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a snapshot stands on: the names of the layers, bottom first, and the bytes of the image."""
+
+    layers: tuple[str, ...]
+    image_size: int
+
+
+class OverlaySnapshots:
+    """The snapshots beneath ``<data_root>/containers``. Every method may be called from any thread."""
+
+    def __init__(self, data_root: Path, layers: Layers) -> None:
+        self._path = data_root / "containers"
+        self._path.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self._layers = layers
+        self._scratch = layers.scratch
+        self._states: dict[str, _State] = {}  # as in the files; only `prepare` and `remove` change them
+        self._claimed: set[str] = set()
+        self._lock = threading.Lock()
+
+    def prepare(self, container_id: str, record: ImageRecord) -> Rootfs:
+        """Return the container's root file system above the image `record`; make it if it is not there yet.
+
+        Raises `errors.Conflict` for more layers than the kernel takes.
+        """
+        state = _State(tuple(self._layers.names_of(record)), record.size)
+        rootfs = self._rootfs(container_id, state)
+        if len(rootfs.lower) > _MAX_LAYERS:
+            raise Conflict(f"the image has {len(rootfs.lower)} layers, the kernel takes {_MAX_LAYERS}")
+        if self._states.get(container_id) != state:
+            self._make(container_id, rootfs, state)
+            self._states[container_id] = state
+        return rootfs
+
+    def remove(self, container_id: str) -> None:
+        """Remove the container's directory, with its log and files; nothing happens if there is none."""
+        self._states.pop(container_id, None)
+        self._scratch.discard(self._path / container_id)
+
+    def list(self) -> set[str]:
+        """Return the ids of all containers that have a directory."""
+        return set(os.listdir(self._path))
+
+    @contextmanager
+    def claim(self, container_id: str) -> Iterator[None]:
+        """Own the container's upper directory. Raises `errors.Conflict` if it has an owner."""
+        with self._lock:
+            if container_id in self._claimed:
+                raise Conflict(f"the file system of container {container_id[:12]} is in use by another request")
+            self._claimed.add(container_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._claimed.discard(container_id)
+
+    @contextmanager
+    def view(self, rootfs: Rootfs) -> Iterator[int]:
+        """Mount a stopped container's root file system for a while; yield a directory descriptor for `openat2`.
+
+        Raises `errors.Conflict` if the container is being started or viewed.
+        """
+        with self.claim(Path(rootfs.upper).parent.name):
+            fd = detached_overlay(rootfs.lower, rootfs.upper, rootfs.work, OPTIONS)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+
+    def describe(self, container_id: str) -> dict[str, str]:
+        """Return Docker's ``GraphDriver.Data`` of a container."""
+        rootfs = self._rootfs(container_id, self._state(container_id))
+        return {
+            "LowerDir": ":".join(rootfs.lower),
+            "MergedDir": str(self._path / container_id / "merged"),
+            "UpperDir": rootfs.upper,
+            "WorkDir": rootfs.work,
+        }
+
+    def size(self, container_id: str) -> int:
+        """Return the bytes of the files that the container has written."""
+        return tree_size(self._path / container_id / "upper")
+
+    def sizes(self, container_id: str) -> tuple[int, int]:
+        """Return the bytes of the container's own files, and those together with its image's."""
+        own = self.size(container_id)
+        return own, own + self._state(container_id).image_size
+
+    def _rootfs(self, container_id: str, state: _State) -> Rootfs:
+        directory = self._path / container_id
+        lower = self._layers.stack(state.layers)
+        return Rootfs(lower=lower, upper=str(directory / "upper"), work=str(directory / "work"))
+
+    def _make(self, container_id: str, rootfs: Rootfs, state: _State) -> None:
+        directory = self._path / container_id
+        directory.mkdir(mode=0o710, exist_ok=True)
+        try:
+            os.mkdir(rootfs.upper, 0o700)
+        except FileExistsError:
+            pass
+        else:
+            self._set_root_attributes(rootfs)
+        try:
+            os.mkdir(rootfs.work, 0o700)
+        except FileExistsError:
+            pass
+        (directory / _STATE).write_text(json.dumps({"layers": state.layers, "image_size": state.image_size}))
+
+    def _set_root_attributes(self, rootfs: Rootfs) -> None:
+        """Give the upper directory what the image says of its root: an overlay shows the upper's."""
+        root = self._layers.root_attributes(rootfs.lower)
+        os.chown(rootfs.upper, root.st_uid, root.st_gid)
+        os.chmod(rootfs.upper, root.st_mode & 0o7777)
+        for name in ("system.posix_acl_access", "system.posix_acl_default"):
+            try:
+                os.setxattr(rootfs.upper, name, os.getxattr(rootfs.lower[0], name))
+            except OSError as error:
+                if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+                    raise
+
+    def _state(self, container_id: str) -> _State:
+        state = self._states.get(container_id)
+        if state is None:
+            try:
+                stored = json.loads((self._path / container_id / _STATE).read_bytes())
+                state = _State(tuple(stored["layers"]), stored["image_size"])
+            except FileNotFoundError:
+                raise NotFound(f"container {container_id[:12]} has no file system") from None
+            except (ValueError, KeyError, TypeError):
+                raise Internal(f"the snapshot of container {container_id[:12]} is damaged") from None
+            self._states[container_id] = state
+        return state

@@ -1,0 +1,76 @@
+"""Stages: a stream of blocks that several threads read at once, each at its own work.
+
+Hashing, compressing and writing release the interpreter's lock, so that stages run side by side. Each has a bounded
+queue: the producer waits for the slowest, and memory stays bounded. A stage that fails swallows what follows, and its
+error is raised by `Stage.result`; the producer asks `failed` when it wants to stop early.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from orlop.image.compression import Read
+
+__all__ = ["Stage"]
+
+T = TypeVar("T")
+
+
+class Stage(Generic[T]):
+    """A thread that runs ``work(read)``, where `read` gives the blocks that were `put`."""
+
+    def __init__(self, name: str, work: Callable[[Read], T], depth: int = 32) -> None:
+        self._work = work
+        self._queue: queue.Queue[bytes | memoryview] = queue.Queue(depth)
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._ended = False  # the end has been read
+        self._finished = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
+    def put(self, block: bytes | memoryview) -> None:
+        """Give the stage its next block; wait while its queue is full."""
+        if block:
+            self._queue.put(block)
+
+    def finish(self) -> None:
+        """Say that nothing follows."""
+        if not self._finished:
+            self._finished = True
+            self._queue.put(b"")
+
+    def result(self) -> T:
+        """Wait for the end of the work; return its result or raise its error."""
+        self.finish()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value] # set where there is no error
+
+    def abandon(self) -> None:
+        """Wait for the end of the work, whatever becomes of it."""
+        self.finish()
+        self._thread.join()
+
+    def _read(self) -> bytes | memoryview:
+        if self._ended:
+            return b""
+        block = self._queue.get()
+        self._ended = not block
+        return block
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work(self._read)
+        except BaseException as error:  # noqa: BLE001 it is raised where the result is asked for
+            self._error = error
+        while self._read():
+            pass

@@ -13,6 +13,7 @@ from orlop.linux.cgroup import tree
 from orlop.linux.cgroup.cgroup import Cgroup, CgroupUsage, Mount, OomWatch
 from orlop.linux.cgroup.detect import CgroupHost, Hierarchy, detect
 from orlop.linux.cgroup.v1.cgroup import CgroupV1
+from orlop.linux.cgroup.v2.cgroup import CgroupV2
 
 __all__ = [
     "Cgroup",
@@ -33,7 +34,8 @@ def open_cgroup(path: str, host: CgroupHost | None = None) -> Cgroup:
 
     Raises `ValueError` for a path that is none.
     """
-    return CgroupV1(host or detect(), path)
+    host = host or detect()
+    return CgroupV1(host, path) if host.version == 1 else CgroupV2(host, path)
 
 
 def sweep(parent: str, host: CgroupHost | None = None) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from orlop.linux.cgroup.device_rules import Rule, normalise
 from orlop.linux.cgroup.files import Resources, Write
 
 __all__ = ["plan"]
@@ -12,19 +11,14 @@ __all__ = ["plan"]
 def plan(resources: Resources) -> list[Write]:
     """Plan the rules, in their order: a later one overrides an earlier.
 
-    A rule for everything (``a``) is EINVAL once the cgroup has children, so all rules go in before the first child.
+    A rule for everything is EINVAL once the cgroup has children, so all rules go in before the first child.
     """
-    return [_write(rule) for rule in resources.get("devices") or ()]
+    return [_write(rule) for rule in normalise(resources.get("devices") or ())]
 
 
-def _write(rule: dict[str, Any]) -> Write:
-    kind, access = rule.get("type") or "a", rule.get("access") or "rwm"
-    file = "devices.allow" if rule.get("allow") else "devices.deny"
-    major, minor = _number(rule.get("major")), _number(rule.get("minor"))
-    if kind == "a" and (major, minor) == ("*", "*") and set(access) == set("rwm"):
+def _write(rule: Rule) -> Write:
+    file = "devices.allow" if rule.allow else "devices.deny"
+    if rule.everything:
         return Write(file, "a")
-    return Write(file, f"{kind} {major}:{minor} {access}")
-
-
-def _number(value: int | None) -> str:
-    return "*" if value is None or value < 0 else str(value)
+    major, minor = ("*" if number is None else number for number in (rule.major, rule.minor))
+    return Write(file, f"{rule.type} {major}:{minor} {rule.access}")

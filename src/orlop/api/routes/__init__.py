@@ -1,0 +1,19 @@
+"""The routes of the API, one module a group: parse the request, make one call to the engine, shape the answer."""
+
+from __future__ import annotations
+
+from orlop.api.routes import containers, execs, images, missing, networks, prune, swarm, system, volumes
+
+__all__ = ["ROUTES"]
+
+ROUTES = (
+    *system.ROUTES,
+    *containers.ROUTES,
+    *execs.ROUTES,
+    *images.ROUTES,
+    *volumes.ROUTES,
+    *networks.ROUTES,
+    *prune.ROUTES,
+    *swarm.ROUTES,
+    *missing.ROUTES,
+)

@@ -1,0 +1,88 @@
+"""`/images/…`, as far as no registry and no build is needed."""
+
+from __future__ import annotations
+
+from orlop.api.call import Answer, Call, answer, empty
+from orlop.api.router import Route
+from orlop.api.streams import send_progress
+from orlop.api.versions import adjust
+from orlop.engine.images import history, imports, inspect, load, remove, tag
+from orlop.engine.images import list as listing
+from orlop.errors import InvalidArgument, NotImplementedYet
+
+__all__ = ["ROUTES"]
+
+_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
+
+
+async def list_images(call: Call) -> Answer:
+    flag = call.query.flag
+    found = await listing.list_images(
+        call.engine,
+        all=flag("all"),
+        filters=call.query.filters(_FILTERS),
+        shared_size=call.version >= (1, 42) and flag("shared-size"),
+        digests=flag("digests"),
+        manifests=call.version >= (1, 47) and flag("manifests"),
+    )
+    return answer([adjust("image-summary", call.version, summary) for summary in found])
+
+
+async def inspect_image(call: Call) -> Answer:
+    return answer(adjust("image", call.version, await inspect.inspect(call.engine, call.parts["name"])))
+
+
+async def show_history(call: Call) -> Answer:
+    return answer(await history.history(call.engine, call.parts["name"]))
+
+
+async def tag_image(call: Call) -> Answer:
+    await tag.tag(call.engine, call.parts["name"], repo=call.query.text("repo"), tag=call.query.text("tag"))
+    return empty(201)
+
+
+async def remove_image(call: Call) -> Answer:
+    name = call.parts["name"]
+    if not name.strip():
+        raise InvalidArgument("image name cannot be blank")
+    flag = call.query.flag
+    return answer(await remove.remove(call.engine, name, force=flag("force"), noprune=flag("noprune")))
+
+
+async def load_images(call: Call) -> Answer:
+    platform = call.query.text("platform") if call.version >= (1, 48) else ""
+    quiet = call.query.flag("quiet", default=True)
+    progress = load.load(call.engine, call.upload(), quiet=quiet, platform=platform)
+    return await send_progress(call, progress, early_errors=False)
+
+
+async def create_image(call: Call) -> Answer:
+    """Import an image from the body (`fromSrc=-`); what has to be fetched is still to come."""
+    source = call.query.text("fromSrc")
+    if call.query.text("fromImage"):
+        raise NotImplementedYet("POST /images/create?fromImage= (pull) is not implemented by this version of Orlop")
+    if source != "-":
+        raise NotImplementedYet(
+            "POST /images/create?fromSrc= is implemented for the request's body (fromSrc=-) only, not for addresses"
+        )
+    progress = imports.import_image(
+        call.engine,
+        call.upload(),
+        repo=call.query.text("repo"),
+        tag=call.query.text("tag"),
+        message=call.query.text("message") or f"Imported from {source}",
+        changes=[*call.query.all("changes")],
+        platform=call.query.text("platform") if call.version >= (1, 32) else "",
+    )
+    return await send_progress(call, progress, early_errors=True)
+
+
+ROUTES = (
+    Route("GET", "/images/json", list_images),
+    Route("POST", "/images/create", create_image),
+    Route("POST", "/images/load", load_images),
+    Route("GET", "/images/{name}/json", inspect_image),
+    Route("GET", "/images/{name}/history", show_history),
+    Route("POST", "/images/{name}/tag", tag_image),
+    Route("DELETE", "/images/{name}", remove_image),
+)

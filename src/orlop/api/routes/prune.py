@@ -1,0 +1,28 @@
+"""What `docker system prune` asks for beside containers and volumes: images, networks, the build cache."""
+
+from __future__ import annotations
+
+from orlop.api.call import Answer, Call, answer
+from orlop.api.router import Route
+from orlop.engine.system import prune
+
+__all__ = ["ROUTES"]
+
+
+async def prune_images(call: Call) -> Answer:
+    return answer(await prune.prune_images(call.engine, call.query.filters(prune.IMAGE_FILTERS)))
+
+
+async def prune_networks(call: Call) -> Answer:
+    return answer(await prune.prune_networks(call.engine, call.query.filters(prune.NETWORK_FILTERS)))
+
+
+async def prune_build_cache(call: Call) -> Answer:
+    return answer(await prune.prune_build_cache(call.engine, call.query.filters(prune.BUILD_FILTERS)))
+
+
+ROUTES = (
+    Route("POST", "/images/prune", prune_images),
+    Route("POST", "/networks/prune", prune_networks),
+    Route("POST", "/build/prune", prune_build_cache),
+)

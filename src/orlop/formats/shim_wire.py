@@ -38,7 +38,7 @@ import json
 import struct
 from typing import Any
 
-__all__ = ["HEADER", "MAX_PAYLOAD", "VERSION", "Decoder", "Message", "WireError", "encode"]
+__all__ = ["HEADER", "MAX_PAYLOAD", "VERSION", "Decoder", "Message", "WireError", "encode", "frame"]
 
 VERSION = 1
 HEADER = struct.Struct(">II")
@@ -54,7 +54,11 @@ class WireError(Exception):
 
 def encode(message: Message, descriptors: int = 0) -> bytes:
     """Return the frame of `message`, which travels with `descriptors` file descriptors."""
-    payload = json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode()
+    return frame(json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode(), descriptors)
+
+
+def frame(payload: bytes, descriptors: int = 0) -> bytes:
+    """Return the frame of a message that is JSON already."""
     if len(payload) > MAX_PAYLOAD:
         raise WireError(f"message of {len(payload)} bytes")
     return HEADER.pack(len(payload), descriptors) + payload

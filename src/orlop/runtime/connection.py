@@ -14,8 +14,9 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from orlop.formats.shim_wire import Decoder, Message, WireError, encode
+from orlop.formats.shim_wire import Decoder, Message, WireError
 from orlop.linux import descriptors
+from orlop.runtime.requests import encode
 
 __all__ = ["Connection", "ConnectionLost", "OnMessage"]
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+import msgspec
+
+from orlop.formats import shim_wire
 from orlop.formats.shim_wire import Message
 from orlop.runtime.runtime import Attach, ExecRequest, Launch, Stdio
 
-__all__ = ["attach", "exec", "start"]
+__all__ = ["attach", "encode", "exec", "start"]
 
 Json = dict[str, Any]
 
 
 def start(launch: Launch) -> Message:
-    """Return ``start``, which travels with [ctl, the attached sockets, the ports' sockets]."""
+    """Return ``start``, which travels with [ctl, the attached sockets, the ports' sockets].
+
+    The specification's seccomp profile stays here: the shim gets the program that it was compiled to.
+    """
+    linux = {key: value for key, value in launch.spec.get("linux", {}).items() if key != "seccomp"}
     return {
         "type": "start",
         "id": launch.id,
         "launch": {
-            "spec": launch.spec,
+            "spec": {**launch.spec, "linux": linux},
             "rootfs": {"lower": launch.rootfs.lower, "upper": launch.rootfs.upper, "work": launch.rootfs.work},
             "run_dir": launch.run_dir,
             "log": {
@@ -51,6 +58,14 @@ def exec(request: ExecRequest) -> Message:
         **_stdio(request.stdio),
         "attach": None if request.attach is None else _attach(request.attach),
     }
+
+
+def encode(message: Message, descriptors: int) -> bytes:
+    """Return a message's frame, as `shim_wire.encode` does, in a tenth of its time."""
+    try:
+        return shim_wire.frame(msgspec.json.encode(message), descriptors)
+    except UnicodeEncodeError:  # a string that is not UTF-8: escaped, it comes through
+        return shim_wire.encode(message, descriptors)
 
 
 def _stdio(stdio: Stdio) -> Json:

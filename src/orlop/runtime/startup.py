@@ -21,7 +21,7 @@ import socket
 from typing import Any
 
 from orlop.errors import Internal, StartFailed
-from orlop.formats.shim_wire import Message, encode
+from orlop.formats.shim_wire import Message
 from orlop.linux import descriptors
 from orlop.runtime import requests, run_state
 from orlop.runtime.connection import Connection, ConnectionLost
@@ -48,7 +48,7 @@ class Startup:
     def __init__(self, owner: Owner, launch: Launch) -> None:
         self._owner = owner
         self._launch = launch
-        self._frame = encode(requests.start(launch), 1 + len(launch.attaches) + len(launch.port_fds))
+        self._frame = requests.encode(requests.start(launch), 1 + len(launch.attaches) + len(launch.port_fds))
         self._attach_fds = [attach.fd for attach in launch.attaches]
         self._network: asyncio.Task[Any] | None = None
         self._error: BaseException | None = None  # why we aborted

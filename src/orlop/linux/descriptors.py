@@ -6,10 +6,11 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterable
 
 from orlop.linux.syscall import call
 
-__all__ = ["close_all", "close_from", "recv", "send", "set_blocking", "set_inheritable_on_exec"]
+__all__ = ["close_all", "close_all_but", "close_from", "recv", "send", "set_blocking", "set_inheritable_on_exec"]
 
 MAX_PER_MESSAGE = 253  # SCM_MAX_FD
 _INT = struct.Struct("i")
@@ -33,7 +34,7 @@ def recv(sock: socket.socket, size: int, max_fds: int = MAX_PER_MESSAGE) -> tupl
     return data, fds
 
 
-def send(sock: socket.socket, data: bytes, fds: list[int] | tuple[int, ...] = ()) -> int:
+def send(sock: socket.socket, data: bytes | memoryview, fds: list[int] | tuple[int, ...] = ()) -> int:
     """Send `data` (at least a byte) with `fds` riding on its first byte; return how much was taken.
 
     At most 253 descriptors go with one call; a caller with more sends them a message at a time.
@@ -47,6 +48,16 @@ def send(sock: socket.socket, data: bytes, fds: list[int] | tuple[int, ...] = ()
 def close_from(first: int) -> None:
     """Close every descriptor from `first` on: what the last step before an exec does (close_range(2))."""
     call("close_range", first, 0xFFFFFFFF, 0)
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor that is not in `kept`."""
+    first = 0
+    for fd in sorted(set(kept)):
+        if fd > first:
+            call("close_range", first, fd - 1, 0)
+        first = fd + 1
+    close_from(first)
 
 
 def close_all(fds: list[int] | tuple[int, ...]) -> None:

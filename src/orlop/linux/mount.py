@@ -39,6 +39,7 @@ __all__ = [
     "clone_tree",
     "detached_overlay",
     "filesystem_type",
+    "knows_many_layers",
     "mount",
     "mount_overlay",
     "mount_setattr",
@@ -189,7 +190,7 @@ def detached_overlay(
     try:
         return _by_mount_api(lower, upper, work, options)
     except OSError as error:
-        if error.errno != _INVALID or _knows_lowerdir_plus():
+        if error.errno != _INVALID or knows_many_layers():
             raise
     return _through_a_child(lower, upper, work, options)
 
@@ -229,7 +230,8 @@ def _by_mount_api(lower: Sequence[str], upper: str, work: str, options: Sequence
     return new_filesystem("overlay", [*parameters, *options])
 
 
-def _knows_lowerdir_plus() -> bool:
+def knows_many_layers() -> bool:
+    """Say whether `detached_overlay` takes layers one by one, as Linux does from 6.7 on."""
     release = os.uname().release.split(".")
     return (int(release[0]), int(release[1])) >= (6, 7)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 
@@ -12,6 +13,7 @@ __all__ = [
     "can_execute",
     "current_directory",
     "default_signals",
+    "join_session_keyring",
     "keep_capabilities",
     "no_new_privileges",
     "set_death_signal",
@@ -28,6 +30,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _AT_EACCESS = 0x200
 _PATH_MAX = 4096
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _prctl = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _prctl_name = function("prctl", ctypes.c_int, ctypes.c_char_p)
@@ -84,3 +87,15 @@ def current_directory() -> str:
     buffer = ctypes.create_string_buffer(_PATH_MAX)
     call("getcwd", buffer, _PATH_MAX)
     return os.fsdecode(buffer.value)
+
+
+def join_session_keyring(name: str) -> None:
+    """Get a new session keyring, so that the keys of whoever started us are not ours (keyctl(2)).
+
+    Where there are no keyrings (ENOSYS, or a profile that forbids them) there is nothing to leave.
+    """
+    try:
+        call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name.encode())
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
+            raise

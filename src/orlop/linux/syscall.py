@@ -44,9 +44,17 @@ NUMBERS = {
     "mount_setattr": 442,
 }
 _BY_MACHINE = {
-    "x86_64": {"pivot_root": 155, "getcwd": 79, "seccomp": 317, "capget": 125, "capset": 126, "bpf": 321},
-    "aarch64": {"pivot_root": 41, "getcwd": 17, "seccomp": 277, "capget": 90, "capset": 91, "bpf": 280},
-    "riscv64": {"pivot_root": 41, "getcwd": 17, "seccomp": 277, "capget": 90, "capset": 91, "bpf": 280},
+    "x86_64": {
+        "pivot_root": 155,
+        "getcwd": 79,
+        "seccomp": 317,
+        "capget": 125,
+        "capset": 126,
+        "bpf": 321,
+        "keyctl": 250,
+    },
+    "aarch64": {"pivot_root": 41, "getcwd": 17, "seccomp": 277, "capget": 90, "capset": 91, "bpf": 280, "keyctl": 219},
+    "riscv64": {"pivot_root": 41, "getcwd": 17, "seccomp": 277, "capget": 90, "capset": 91, "bpf": 280, "keyctl": 219},
 }
 NUMBERS.update(_BY_MACHINE.get(platform.machine(), {}))
 

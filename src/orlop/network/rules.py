@@ -7,8 +7,8 @@ not. What they do, chain by chain:
 - *guard* (before connection tracking): nothing that comes from a wire carries a loopback address (CVE-2020-8558), and
   nothing reaches a container past its published ports by routing to its address.
 - *prerouting*, *output*: a packet to a local address and a published port goes to the container. ``::1`` cannot be
-  routed to a bridge: the socket that reserves the port serves it (`orlop.network.relay`), and with ``icc`` off it serves
-  the neighbours on the bridge too.
+  routed to a bridge: the socket that reserves the port serves it (`orlop.network.relay`), and with ``icc`` off it
+  serves the neighbours on the bridge too.
 - *postrouting*: sources that the container could not answer to the right way become the gateway's: loopback, the host,
   a neighbour on the bridge that came by the host's address. They are told by address, because interface names do
   not match where bridged packets pass. What leaves the host gets the host's address.
@@ -145,12 +145,12 @@ def delete_table(table: str) -> str:
 def forward_guard(bridges: Iterable[str], versions: Iterable[int]) -> str:
     """Return the transaction that keeps the host from becoming a router of IP `versions` for others.
 
-    Only packets that touch one of `bridges` are routed. Frames that pass some other bridge come by here too where
-    bridge-nf is on: addressed to another machine, while routed packets are addressed to this host.
+    Only packets that touch one of `bridges` are routed. Frames that pass within some other bridge come by here too
+    where bridge-nf is on; nothing tells them from packets routed between two bridges, so that these pass as well.
     """
     body = [_set("bridges", "ifname", [f'"{bridge}"' for bridge in sorted(bridges)])]
-    rules = ["iifname @bridges accept", "oifname @bridges accept"]
-    rules += [f"meta nfproto ipv{version} meta pkttype host drop" for version in sorted(versions)]
+    rules = ["iifname @bridges accept", "oifname @bridges accept", 'meta iifkind "bridge" meta oifkind "bridge" accept']
+    rules += [f"meta nfproto ipv{version} drop" for version in sorted(versions)]
     body.append(_chain("forward", ["type filter hook forward priority filter; policy accept;", *rules]))
     return _replace_table(FORWARD_TABLE, body)
 

@@ -177,7 +177,7 @@ class BridgeDriver:
         if record.endpoint_id in self._connected:
             self._connected.discard(record.endpoint_id)
             host = self._host
-            work = asyncio.ensure_future(self._in_worker(lambda: host.disconnect(record)))
+            work = self._in_worker(lambda: host.disconnect(record))
             self._pending.add(work)
             work.add_done_callback(self._disconnected)
             self._removals.add(record.host_ifname)
@@ -187,8 +187,9 @@ class BridgeDriver:
         if not work.cancelled() and (error := work.exception()):
             log.error("an endpoint's traces stay on the host: %s", error)
 
-    async def _in_worker(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+    def _in_worker(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Queue `work` at once: what is asked later is done later."""
+        return asyncio.get_running_loop().run_in_executor(self._worker, work)
 
 
 def _take(pool: Pool, wanted: str) -> str:

@@ -13,7 +13,7 @@ from orlop.linux import descriptors
 from orlop.runtime.connection import Connection
 from orlop.runtime.run_state import SOCKET, RunState, read_exit, read_state
 from orlop.runtime.runtime import Exit
-from orlop.runtime.task import NativeTask, Owner, find_end
+from orlop.runtime.task import LOST, NativeTask, Owner, find_end
 
 __all__ = ["adopt"]
 
@@ -35,9 +35,10 @@ async def adopt(owner: Owner, container_id: str, run_dir: str) -> NativeTask | E
         if task is not None:
             return task
         state = read_state(run_dir, container_id)  # it may have been written, or come to its end, meanwhile
-    if state is not None:
-        return await find_end(run_dir, state, owner.kill_rest)
-    return read_exit(run_dir)
+    if state is None:
+        return read_exit(run_dir)
+    exit = await find_end(run_dir, state, owner.kill_rest)
+    return exit if state.started_at or exit.error != LOST else None  # None: it died in the middle of a start
 
 
 async def _connect(run_dir: str) -> socket.socket | None:

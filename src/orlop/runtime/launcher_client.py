@@ -87,7 +87,8 @@ class Launcher:
 
     def _message(self, message: Message, fds: list[int]) -> None:
         descriptors.close_all(fds)
-        _log.debug("launcher says %s", message["type"])
+        if message["type"] == "refused":
+            _log.error("the launcher refused a start: %s", message.get("message"))
 
     def _lost(self) -> None:
         if not self.died.done():

@@ -248,11 +248,11 @@ class TestAdoption:
 
     async def test_what_a_dead_shim_left_is_killed(self, runtime: Runtime, run_dir: Path) -> None:
         with subprocess.Popen(["sleep", "100"]) as left:  # noqa: ASYNC220
-            self.write(run_dir / "state.json", pid=left.pid, start_ticks=proc.start_ticks(left.pid) + 1)
+            self.write(run_dir / "state.json", pid=left.pid, started_at=1, start_ticks=proc.start_ticks(left.pid) + 1)
             exit = await runtime.native.adopt(ID, str(run_dir))
             assert isinstance(exit, Exit)
             assert left.poll() is None  # another process with that number
-            self.write(run_dir / "state.json", pid=left.pid, start_ticks=proc.start_ticks(left.pid))
+            self.write(run_dir / "state.json", pid=left.pid, started_at=1, start_ticks=proc.start_ticks(left.pid))
             exit = await runtime.native.adopt(ID, str(run_dir))
             assert isinstance(exit, Exit)
             assert (exit.code, exit.error) == (137, "shim died")

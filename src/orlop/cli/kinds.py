@@ -7,7 +7,7 @@ from typing import Any
 
 from orlop.cli.flags import Kind
 
-__all__ = ["BYTES", "DECIMAL", "DURATION", "FILTER", "SWAP", "duration_ns", "ram_bytes"]
+__all__ = ["BYTES", "DECIMAL", "DURATION", "FILTER", "SWAP", "Filters", "ram_bytes"]
 
 Filters = dict[str, list[str]]
 
@@ -52,40 +52,14 @@ def _nano_cpus(_: Any, text: str) -> int:
     return nano.numerator
 
 
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_NANOSECONDS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
+def _duration(_: Any, text: str) -> int:
+    from orlop.errors import InvalidArgument
+    from orlop.formats.duration import parse_duration
 
-
-def duration_ns(text: str) -> int:
-    """Return a Go duration ("1m30s", "-1.5h") in nanoseconds; ValueError has Go's message."""
-    from orlop.formats.template import go_quote
-
-    body = text[1:] if text[:1] in ("+", "-") else text
-    if body == "0":
-        return 0
-    total, position = 0, 0
-    while match := _DURATION.match(body, position):
-        from decimal import Decimal
-
-        total += int(Decimal(match[1]) * _NANOSECONDS[match[2]])
-        position = match.end()
-    if position == len(body) and body:
-        return -total if text.startswith("-") else total
-    if re.fullmatch(r"[\d.]+", body[position:]):
-        raise ValueError(f"time: missing unit in duration {go_quote(text)}")
-    unit = re.match(r"[\d.]+([^\d.]+)", body[position:])
-    if unit:
-        raise ValueError(f"time: unknown unit {go_quote(unit[1])} in duration {go_quote(text)}")
-    raise ValueError(f"time: invalid duration {go_quote(text)}")
+    try:
+        return parse_duration(text)
+    except InvalidArgument as error:
+        raise ValueError(error.message) from None
 
 
 def _add_filter(filters: Filters, text: str) -> Filters:
@@ -101,5 +75,5 @@ def _add_filter(filters: Filters, text: str) -> Filters:
 BYTES = Kind("bytes", lambda _, text: ram_bytes(text), int, ("0",))
 SWAP = Kind("bytes", _swap, int, ("0",))
 DECIMAL = Kind("decimal", _nano_cpus, int)
-DURATION = Kind("duration", lambda _, text: duration_ns(text), int, ("0s",))
+DURATION = Kind("duration", _duration, int, ("0s",))
 FILTER = Kind("filter", _add_filter, dict)

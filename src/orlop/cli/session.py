@@ -13,7 +13,7 @@ from orlop.errors import Error
 if TYPE_CHECKING:
     from orlop.client.endpoint import Endpoint
     from orlop.client.engine import Engine
-    from orlop.client.transport import Stream
+    from orlop.client.transport import Channel
 
 __all__ = ["Session"]
 
@@ -68,7 +68,7 @@ class Session:
         self.warn(daemon_message(error))
 
 
-def dial(endpoint: Endpoint) -> Stream:
+def dial(endpoint: Endpoint) -> Channel:
     """Connect to any endpoint, ``ssh://`` too."""
     if endpoint.scheme == "ssh":
         from orlop.cli.ssh import connect_ssh

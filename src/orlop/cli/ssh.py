@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 from orlop.client.endpoint import Endpoint
-from orlop.client.transport import CannotConnect, Stream
+from orlop.client.transport import CannotConnect, Channel
 
 __all__ = ["connect_ssh", "ssh_command"]
 
@@ -28,7 +28,7 @@ def ssh_command(address: str) -> list[str]:
     return [*command, "--", host.strip("[]"), _REMOTE]
 
 
-def connect_ssh(endpoint: Endpoint) -> Stream:
+def connect_ssh(endpoint: Endpoint) -> Channel:
     """Start ssh and return the socket that is its standard input and output; raise `CannotConnect` without ssh.
 
     ssh ends when the socket is closed; it is not waited for, since the client ends right after.

@@ -1,50 +1,12 @@
-"""Connections that became raw streams: attach and exec. Frames are taken apart here, bytes are moved by the caller."""
+"""Connections that became raw streams: attach and exec start. `orlop.formats.stream` takes their frames apart."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
-from orlop.client.transport import Stream
-from orlop.errors import Error
+from orlop.client.transport import Channel
 
-__all__ = ["STDERR", "STDIN", "STDOUT", "SYSTEM_ERROR", "FrameReader", "Hijacked"]
-
-STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
-_HEADER = 8
-
-
-class FrameReader:
-    """Takes Docker's attach frames apart, in whatever pieces they arrive.
-
-    A frame is one byte for the stream, three zeros, the payload's length in four bytes (big-endian) and the payload.
-    Payloads are passed on as they come, never collected.
-    """
-
-    def __init__(self) -> None:
-        self._header = b""
-        self._stream = STDOUT
-        self._left = 0
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (stream, bytes) for what `data` completes; raise `Error` for a stream number that does not exist."""
-        position = 0
-        while position < len(data):
-            if self._left:
-                piece = data[position : position + self._left]
-                self._left -= len(piece)
-                position += len(piece)
-                yield self._stream, piece
-                continue
-            take = data[position : position + _HEADER - len(self._header)]
-            self._header += take
-            position += len(take)
-            if len(self._header) == _HEADER:
-                self._stream = self._header[0]
-                self._left = int.from_bytes(self._header[4:], "big")
-                self._header = b""
-                if self._stream > SYSTEM_ERROR:
-                    raise Error(f"Unrecognized input header: {self._stream}")
+__all__ = ["Hijacked"]
 
 
 class Hijacked:
@@ -53,7 +15,7 @@ class Hijacked:
     `leftover` arrived together with the head of the answer and comes before everything that `recv` returns.
     """
 
-    def __init__(self, stream: Stream, leftover: bytes, *, multiplexed: bool) -> None:
+    def __init__(self, stream: Channel, leftover: bytes, *, multiplexed: bool) -> None:
         self._stream = stream
         self._leftover = leftover
         self.multiplexed = multiplexed
@@ -70,11 +32,19 @@ class Hijacked:
 
     def pending(self) -> bool:
         """Say whether bytes wait here that the descriptor does not announce."""
-        inner = getattr(self._stream, "pending", None)
-        return bool(self._leftover) or (inner is not None and inner())
+        return bool(self._leftover) or (not isinstance(self._stream, socket.socket) and self._stream.pending())
 
-    def sendall(self, data: bytes) -> None:
-        self._stream.sendall(data)
+    def send(self, data: bytes) -> int:
+        """Send what can be sent without waiting and return how much that was.
+
+        Who waited here while the other side waits for its output to be read would wait for ever.
+        """
+        try:
+            if isinstance(self._stream, socket.socket):
+                return self._stream.send(data, socket.MSG_DONTWAIT)
+            return self._stream.send_some(data)
+        except BlockingIOError:
+            return 0
 
     def close_write(self) -> None:
         """Tell the other side that no more input comes, and go on reading."""

@@ -1,8 +1,8 @@
 """HTTP/1.1 as a client of one daemon needs it (RFC 9112), without I/O: request heads out, answers in.
 
 A library was measured first: importing h11 takes 25 ms, as long as all of the client that ``orlop ps`` loads (see
-`docs/dependencies.md`). What is here is the client's half only: no pipelining, and a body framed by length, by chunks or by the end of the
-connection.
+`docs/dependencies.md`). What is here is the client's half only: no pipelining, and a body framed by length, by chunks
+or by the end of the connection.
 """
 
 from __future__ import annotations

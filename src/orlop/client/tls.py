@@ -14,6 +14,7 @@ from orlop.client.endpoint import TLSFiles
 __all__ = ["TLSSocket", "client_context"]
 
 _RECEIVE = 1 << 16
+_RECORD = 1 << 14
 
 
 def client_context(files: TLSFiles) -> ssl.SSLContext:
@@ -39,6 +40,7 @@ class TLSSocket:
         self._plain = plain
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._unsent = b""
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:
             try:
@@ -50,7 +52,8 @@ class TLSSocket:
                 self._fill()
 
     def _flush(self) -> None:
-        if data := self._outgoing.read():
+        if data := self._unsent + self._outgoing.read():
+            self._unsent = b""
             self._plain.sendall(data)
 
     def _fill(self) -> None:
@@ -76,6 +79,23 @@ class TLSSocket:
         while view:
             view = view[self._tls.write(view) :]
             self._flush()
+
+    def send_some(self, data: bytes) -> int:
+        """Take a part of `data` if everything taken before could be sent without waiting; return its size."""
+        self._flush_some()
+        if self._unsent:
+            return 0
+        taken = self._tls.write(data[:_RECORD])
+        self._unsent = self._outgoing.read()
+        self._flush_some()
+        return taken
+
+    def _flush_some(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._plain.send(self._unsent, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            pass
 
     def pending(self) -> bool:
         """Say whether decrypted bytes wait here that the descriptor does not announce."""

@@ -15,29 +15,32 @@ from orlop.client.endpoint import Endpoint
 from orlop.client.http1 import LAST_CHUNK, AnswerParser, Head, chunk, request_head
 from orlop.errors import Unavailable
 
-__all__ = ["CannotConnect", "Connection", "Dialer", "Response", "Stream", "connect"]
+__all__ = ["CannotConnect", "Channel", "Connection", "Dialer", "EncryptedStream", "Response", "connect"]
 
 _RECEIVE = 1 << 18
 
 
-class Stream(Protocol):
-    """The part of a socket that is used here; plain or TLS."""
+class EncryptedStream(Protocol):
+    """A connection that is used like a socket and whose bytes are not the socket's."""
 
     def recv(self, size: int, /) -> bytes: ...
     def sendall(self, data: bytes, /) -> None: ...
     def shutdown(self, how: int, /) -> None: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...
+    def send_some(self, data: bytes, /) -> int: ...
+    def pending(self) -> bool: ...
 
 
-Dialer = Callable[[Endpoint], Stream]
+Channel = socket.socket | EncryptedStream
+Dialer = Callable[[Endpoint], Channel]
 
 
 class CannotConnect(Unavailable):
     """Nobody answers at the daemon's address, or the client may not go there."""
 
 
-def connect(endpoint: Endpoint) -> Stream:
+def connect(endpoint: Endpoint) -> Channel:
     """Return a connected stream to a unix or tcp endpoint; raise `CannotConnect` with docker's message."""
     try:
         if endpoint.scheme == "unix":
@@ -55,7 +58,7 @@ def connect(endpoint: Endpoint) -> Stream:
     raise CannotConnect(f"unable to connect to {endpoint.host}: unsupported protocol {endpoint.scheme}")
 
 
-def _connect_unix(path: str) -> Stream:
+def _connect_unix(path: str) -> socket.socket:
     # The kernel takes 107 bytes; a longer path is reached through a descriptor of its directory.
     directory = -1
     address = "\0" + path[1:] if path.startswith("@") else path
@@ -74,7 +77,7 @@ def _connect_unix(path: str) -> Stream:
     return sock
 
 
-def _connect_tcp(endpoint: Endpoint) -> Stream:
+def _connect_tcp(endpoint: Endpoint) -> Channel:
     host, _, port = endpoint.address.rpartition(":")
     host = host.strip("[]")
     plain = socket.create_connection((host, int(port)))
@@ -134,7 +137,7 @@ class Response:
             self._parser.feed(self.connection.receive())
         return self._parser.body()
 
-    def detach(self) -> tuple[Stream, bytes]:
+    def detach(self) -> tuple[Channel, bytes]:
         """Take the socket away after a head that switched to a raw stream; return it and what arrived behind."""
         return self.connection.stream, self._parser.rest
 
@@ -149,7 +152,7 @@ class Response:
 class Connection:
     """One connection to a daemon, used for one request after the other."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Channel) -> None:
         self.stream = stream
 
     def request(

@@ -1,0 +1,72 @@
+"""`orlop logs`."""
+
+from __future__ import annotations
+
+import sys
+
+from orlop import errors
+from orlop.cli.command import command, exactly
+from orlop.cli.failure import CommandError
+from orlop.cli.flags import BOOL, STRING, Flag, Options
+from orlop.cli.joined import write_all
+from orlop.cli.session import Session
+from orlop.client import calls
+from orlop.formats.stream import STDERR, FrameError, Parser
+
+__all__ = ["logs"]
+
+
+@command(
+    "[OPTIONS] CONTAINER",
+    exactly(1),
+    flags=(
+        Flag("details", "", BOOL, "Show the attributes that the log driver keeps"),
+        Flag("follow", "f", BOOL, "Go on with what comes"),
+        Flag("since", "", STRING, "Begin at a time (2026-01-02T13:23:37Z) or a time ago (42m)"),
+        Flag("tail", "n", STRING, "Begin with the last lines", "all"),
+        Flag("timestamps", "t", BOOL, "Show the time of each line"),
+        Flag("until", "", STRING, "End at a time or a time ago"),
+    ),
+    complete="container",
+)
+def logs(session: Session, options: Options, arguments: list[str]) -> None:
+    """Print the output that a container has written, each stream to its own."""
+    container = session.engine.do(calls.container_inspect(arguments[0]))
+    response = session.engine.open(
+        calls.container_logs(
+            container["Id"],
+            since=timestamp(options.since, "since"),
+            until=timestamp(options.until, "until"),
+            timestamps=options.timestamps,
+            follow=options.follow,
+            tail=options.tail,
+            details=options.details,
+        )
+    )
+    sys.stdout.flush()
+    if container["Config"]["Tty"]:
+        for chunk in response.chunks():
+            write_all(1, chunk)
+        return
+    parser = Parser()
+    try:
+        for chunk in response.chunks():
+            for number, piece in parser.feed(chunk):
+                write_all(2 if number >= STDERR else 1, piece)
+    except FrameError as error:
+        raise CommandError(f"Unrecognized input header: {error}") from None
+
+
+def timestamp(text: str, name: str) -> str:
+    """Return a time of the user's as the API takes it, ``seconds.nanoseconds``; empty stays empty."""
+    if not text:
+        return ""
+    import time
+
+    from orlop.formats.duration import SECOND, parse_time
+
+    try:
+        nanoseconds = parse_time(text, time.time_ns())
+    except errors.InvalidArgument as error:
+        raise CommandError(f'invalid value for "{name}": {error}') from None
+    return f"{nanoseconds // SECOND}.{nanoseconds % SECOND:09d}"

@@ -1,0 +1,162 @@
+"""Changes to a configuration in the words of a Dockerfile, as `docker import --change` and `commit` take them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+from orlop.errors import InvalidArgument
+from orlop.formats.duration import parse_duration
+
+__all__ = ["apply_changes"]
+
+Json = dict[str, Any]
+
+_ALLOWED = {
+    "cmd",
+    "entrypoint",
+    "env",
+    "expose",
+    "healthcheck",
+    "label",
+    "onbuild",
+    "stopsignal",
+    "user",
+    "volume",
+    "workdir",
+}
+_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII)
+
+
+def apply_changes(config: Json, changes: list[str]) -> Json:
+    """Return `config` (the ``config`` object of an image) with each of `changes` applied. Raises `InvalidArgument`."""
+    config = dict(config)
+    for change in changes:
+        for line in re.sub(r"\\\r?\n", "", change).splitlines():
+            if line.strip():
+                _apply(config, line.strip())
+    return config
+
+
+def _apply(config: Json, line: str) -> None:
+    word, _, rest = line.partition(" ")
+    instruction, rest = word.lower(), rest.strip()
+    if instruction not in _ALLOWED:
+        raise InvalidArgument(f"{word} is not a valid change command")
+    if not rest:
+        raise InvalidArgument(f"{word.upper()} requires at least one argument")
+    match instruction:
+        case "cmd" | "entrypoint":
+            key = "Cmd" if instruction == "cmd" else "Entrypoint"
+            config[key] = _command(rest)
+            if instruction == "entrypoint":
+                config["Cmd"] = None
+        case "env":
+            config["Env"] = _merged_env(config.get("Env") or [], _pairs(rest, word))
+        case "label":
+            config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(rest, word))}
+        case "expose":
+            ports: Json = {port: {} for text in rest.split() for port in _ports(text)}
+            config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **ports}
+        case "volume":
+            config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in _list(rest)}}
+        case "user":
+            config["User"] = rest
+        case "stopsignal":
+            config["StopSignal"] = rest
+        case "workdir":
+            config["WorkingDir"] = rest if rest.startswith("/") else f"{config.get('WorkingDir') or ''}/{rest}"
+        case "onbuild":
+            config["OnBuild"] = [*(config.get("OnBuild") or []), rest]
+        case "healthcheck":
+            config["Healthcheck"] = _health(rest)
+
+
+def _command(text: str) -> list[str]:
+    """Return the words of the JSON form, or the line for a shell."""
+    words = _json_words(text)
+    return ["/bin/sh", "-c", text] if words is None else words
+
+
+def _list(text: str) -> list[str]:
+    words = _json_words(text)
+    return text.split() if words is None else words
+
+
+def _json_words(text: str) -> list[str] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
+
+
+def _pairs(text: str, instruction: str) -> list[tuple[str, str]]:
+    """Return the pairs of ``name=value …``, or of the old form ``name value``."""
+    name, _, value = text.partition(" ")
+    if "=" not in name:
+        if not value:
+            raise InvalidArgument(f"{instruction.upper()} must have two arguments")
+        return [(name, value.strip())]
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InvalidArgument(f"{instruction.upper()}: {error}") from None
+    pairs = [word.partition("=") for word in words]
+    if any(not name or not equals for name, equals, _ in pairs):
+        raise InvalidArgument(f"Syntax error - can't find = in {text!r}. Must be of the form: name=value")
+    return [(name, value) for name, _, value in pairs]
+
+
+def _merged_env(env: list[str], pairs: list[tuple[str, str]]) -> list[str]:
+    merged = {entry.partition("=")[0]: entry for entry in env}
+    merged.update((name, f"{name}={value}") for name, value in pairs)
+    return list(merged.values())
+
+
+def _ports(text: str) -> list[str]:
+    match = _PORT.fullmatch(text.lower())
+    first = int(match[1]) if match else 0
+    last = int(match[2]) if match and match[2] else first
+    if match is None or not 0 < first <= last <= 65535:
+        raise InvalidArgument(f"invalid containerPort: {text}")
+    return [f"{port}/{match[3] or 'tcp'}" for port in range(first, last + 1)]
+
+
+def _health(text: str) -> Json:
+    if text.upper() == "NONE":
+        return {"Test": ["NONE"]}
+    keys = {
+        "interval": "Interval",
+        "timeout": "Timeout",
+        "start-period": "StartPeriod",
+        "start-interval": "StartInterval",
+    }
+    health: Json = {}
+    while text.startswith("--"):
+        flag, _, text = text.partition(" ")
+        text = text.strip()
+        name, _, value = flag[2:].partition("=")
+        if name in keys:
+            health[keys[name]] = _duration(value)
+        elif name == "retries" and value.isdecimal():
+            health["Retries"] = int(value)
+        else:
+            raise InvalidArgument(f"unknown flag: {flag}")
+    kind, _, command = text.partition(" ")
+    if kind.upper() != "CMD" or not command.strip():
+        raise InvalidArgument(f"Unknown type {kind!r} in HEALTHCHECK (try CMD)")
+    words = _json_words(command.strip())
+    health["Test"] = ["CMD-SHELL", command.strip()] if words is None else ["CMD", *words]
+    return health
+
+
+def _duration(text: str) -> int:
+    value = parse_duration(text)
+    if value < 1_000_000:
+        raise InvalidArgument(f"Interval {text} cannot be less than 1ms")
+    return value

@@ -86,7 +86,7 @@ class function:
 
     def __init__(self, name: str, *types: type) -> None:
         self._name = name
-        self._function = getattr(_libc, name)
+        self._function = _libc[name]  # a new object: attributes would be shared by all users of the name
         self._function.argtypes = types
         self._function.restype = ctypes.c_int
 

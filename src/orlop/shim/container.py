@@ -46,7 +46,6 @@ class Container:
         self._run_dir = run_dir
         self._loop = Loop()
         self._server = Server(self._loop, self._request, self._greet, self._peer_lost)
-        self._ctl = self._server.add(socket.socket(fileno=start.ctl))
         self._spaces = namespaces.plan(start.spec.get("linux") or {})
         self._cgroup = ContainerCgroup(self._loop, start.spec.get("linux") or {})
         self._phase = _STARTING
@@ -64,6 +63,7 @@ class Container:
         self._status: int | None = None  # of wait(2)
         self._execs: dict[str, Exec] = {}
         self._exec_requests: dict[str, tuple[Channel, Message]] = {}
+        self._ctl = self._server.add(socket.socket(fileno=start.ctl))
 
     def run(self) -> None:
         """Start the container and serve it to its end."""

@@ -126,7 +126,9 @@ class Connection(RequestHandler):
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer what was not even HTTP; errors of handlers never come here."""
+        """Answer what was not even HTTP; of handlers only what broke off comes here."""
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer cannot be finished") from exc
         log.debug("malformed request: %s", message or exc)
         answer = web.json_response({"message": message or "malformed request"}, status=status)
         answer.force_close()

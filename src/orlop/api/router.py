@@ -39,12 +39,12 @@ class Match:
 
 
 class Router:
-    """All routes; where several match, a pattern without names wins, then the one that was given first."""
+    """All routes; where several match, the pattern that says more wins."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._plain: dict[tuple[str, str], Match] = {}
         self._named: dict[tuple[str, str], list[tuple[re.Pattern[str], Route]]] = {}
-        for route in routes:
+        for route in sorted(routes, key=lambda route: -len(_NAME.sub("", route.pattern))):
             if "{" in route.pattern:
                 expression = re.compile(_NAME.sub(r"(?P<\1>.+)", route.pattern), re.DOTALL)
                 self._named.setdefault((route.method, _first(route.pattern)), []).append((expression, route))

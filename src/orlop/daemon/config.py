@@ -45,7 +45,7 @@ class TLSFiles:
 class Settings:
     """Everything that the daemon is told.
 
-    `plain_tcp` says that TCP without TLS was asked for in so many words. `from_file` names what the file sets.
+    `plain_tcp` says that TCP without client certificates was asked for in so many words. `from_file` names what the file sets.
     """
 
     engine: EngineConfig
@@ -184,7 +184,7 @@ def _settings(given: Mapping[str, Any], from_file: Mapping[str, Any]) -> Setting
         log_level=level,
         log_format=values["log-format"],
         tls=_tls(values),
-        plain_tcp=get("tls") is False or (get("tlsverify") is False and not get("tls")),
+        plain_tcp=get("tlsverify") is False or (get("tls") is False and "tlsverify" not in values),
         from_file=frozenset(from_file),
     )
 
@@ -234,7 +234,7 @@ def _engine_config(values: Mapping[str, Any]) -> EngineConfig:
 def _tls(values: Mapping[str, Any]) -> TLSFiles | None:
     """Return the files of TLS, None without it. Whoever says `tlsverify` at all means TLS, and TLS means verified."""
     verify = values.get("tlsverify")
-    if not values.get("tls", verify is not None):
+    if verify is None and not values.get("tls"):
         return None
     directory = os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker"
     return TLSFiles(

@@ -73,7 +73,7 @@ class Daemon:
                 group=settings.group,
                 group_chosen=settings.group_chosen,
                 secured=settings.tls is not None and bool(settings.tls.ca),
-                plain_tcp=settings.plain_tcp or (settings.tls is not None and not settings.tls.ca),
+                plain_tcp=settings.plain_tcp,
             )
             held.callback(sockets.close, listeners)
             if not await self._open():

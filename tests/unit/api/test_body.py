@@ -27,12 +27,16 @@ names = st.sampled_from(
 bodies = st.dictionaries(names, values, max_size=6)
 
 
+def _check(error: InvalidArgument) -> None:
+    assert error.message.startswith("invalid JSON: ")
+
+
 @given(st.sampled_from(KINDS), bodies | st.fixed_dictionaries({"HostConfig": bodies}) | values)
 def test_any_json_is_a_body_or_an_invalid_argument(kind: type[Any], value: Any) -> None:
     try:
         assert isinstance(decode(json.dumps(value).encode(), kind), kind)
     except InvalidArgument as error:
-        assert error.message.startswith("invalid JSON: ")
+        _check(error)
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=40))
@@ -40,7 +44,7 @@ def test_any_bytes_are_a_body_or_an_invalid_argument(kind: type[Any], data: byte
     try:
         decode(data, kind)
     except InvalidArgument as error:
-        assert error.message.startswith("invalid JSON: ")
+        _check(error)
 
 
 def test_a_body_that_is_nested_without_end_is_refused() -> None:

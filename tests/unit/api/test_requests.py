@@ -68,7 +68,7 @@ def test_read_only_mounts_of_old_clients_are_not_recursive() -> None:
     assert host.mounts[0].bind_options
     assert host.mounts[0].bind_options.read_only_non_recursive
     mount["BindOptions"] = {"ReadOnlyForceRecursive": True}
-    with pytest.raises(InvalidArgument, match="needs API v1.44"):
+    with pytest.raises(InvalidArgument, match=r"needs API v1\.44"):
         create((1, 43), HostConfig={"Mounts": [mount]})
 
 

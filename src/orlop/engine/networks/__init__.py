@@ -1,0 +1,1 @@
+"""The networks of an engine: the predefined ones, `bridge`, `host` and `none`."""

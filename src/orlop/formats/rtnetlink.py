@@ -139,7 +139,7 @@ def _name(name: str) -> bytes:
 
 def _link(
     *,
-    name: str = "",
+    name: str | None = None,
     mac: str = "",
     mtu: int = 0,
     master: int | None = None,
@@ -147,7 +147,7 @@ def _link(
     netns: int | None = None,
 ) -> bytes:
     parts = []
-    if name:
+    if name is not None:
         parts.append(_name(name))
     if mac:
         parts.append(attribute(IFLA_ADDRESS, mac_bytes(mac)))
@@ -195,7 +195,7 @@ def set_link(
     flags = 0 if up is None else IFF_UP * up
     head = _LINK.pack(AF_UNSPEC, 0, index, flags, 0 if up is None else IFF_UP)
     found_by = b"" if index else _name(name)
-    payload = head + found_by + _link(name=new_name, mac=mac, mtu=mtu, master=master, alias=alias)
+    payload = head + found_by + _link(name=new_name or None, mac=mac, mtu=mtu, master=master, alias=alias)
     return Request(RTM_NEWLINK, 0, payload, f"change link {name or index}")
 
 

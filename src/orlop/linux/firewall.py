@@ -25,10 +25,10 @@ def forwarding_blockers(bridge: str = "orlop0") -> list[str]:
     Raises OSError when the rules cannot be read.
     """
     with Nftables() as nftables:
-        objects = nftables.query("list chains")
+        objects = nftables.query({"chains": None})
         for chain in _forward_chains(objects):
-            command = f'list chain {chain["family"]} "{chain["table"]}" "{chain["name"]}"'
-            objects += [item for item in nftables.query(command) if "rule" in item]
+            named = {key: chain[key] for key in ("family", "table", "name")}
+            objects += [item for item in nftables.query({"chain": named}) if "rule" in item]
     legacy = [version for version in (4, 6) if forward_policy(version) == "drop"]
     return find_blockers(objects, legacy, bridge)
 

@@ -70,11 +70,14 @@ class Nftables:
             raise NftablesError(f"nftables: {complaint.decode(errors='replace').strip() or 'unknown error'}")
         return output.decode(errors="replace")
 
-    def query(self, command: str) -> list[dict[str, Any]]:
-        """Return the objects that a ``list …`` command gives (libnftables-json(5)): ``{"chain": {…}}``…."""
+    def query(self, what: dict[str, Any]) -> list[dict[str, Any]]:
+        """List objects: ``{"chains": None}`` or ``{"chain": {"family": …, "table": …, "name": …}}`` and so on.
+
+        Question and answer are libnftables-json(5), where names need no quoting: ``[{"chain": {…}}, {"rule": {…}}]``.
+        """
         self._library.nft_ctx_output_set_flags(self._context, NFT_CTX_OUTPUT_JSON)
         try:
-            answer = self.run(command)
+            answer = self.run(json.dumps({"nftables": [{"list": what}]}))
         finally:
             self._library.nft_ctx_output_set_flags(self._context, 0)
         objects: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer.strip() else []

@@ -28,7 +28,7 @@ def in_vm(script: str, *options: str) -> subprocess.CompletedProcess[str]:
         pytest.skip("the VM is an x86-64 one")
     if os.environ.get("ORLOP_TEST_VM") == "0":
         pytest.skip("ORLOP_TEST_VM=0")
-    command = [ROOT / "tools/vm.sh", "--time", str(SECONDS), "--mem", "3072", *options, "--", "sh", "-c", script]
+    command = [str(ROOT / "tools/vm.sh"), "--time", str(SECONDS), "--mem", "3072", *options, "--", "sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
     if done.returncode == 125 and "vm.sh: failed: " in done.stderr:
         pytest.skip(f"the VM cannot be made here: {done.stderr.strip().splitlines()[-1]}")

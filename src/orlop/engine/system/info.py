@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -199,7 +200,11 @@ def _registries(config: EngineConfig) -> Json:
 
 
 def _address_pools() -> list[Json]:
-    return [{"Base": str(pool), "Size": pool.prefixlen} for pool in default_pools()]
+    """Return the ranges that subnets are taken from, neighbours joined, with the size of a subnet."""
+    sizes: dict[int, list[IPv4Network]] = {}
+    for pool in default_pools():
+        sizes.setdefault(pool.prefixlen, []).append(pool)
+    return [{"Base": str(base), "Size": size} for size, pools in sizes.items() for base in collapse_addresses(pools)]
 
 
 def _ipv4_forwarding() -> bool:

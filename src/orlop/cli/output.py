@@ -63,8 +63,10 @@ def _align(
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
 
 
-def indent_json(text: str, indent: str = "    ") -> str:
-    """Return JSON text with one value a line; the values themselves are not touched."""
+def indent_json(text: str, indent: str = "    ", *, compact: bool = False) -> str:
+    """Return JSON text with one value a line, or `compact` on one; the values themselves are not touched."""
+    if compact:
+        return "".join(match[0] for match in _TOKEN.finditer(text))
     parts: list[str] = []
     depth = 0
     previous = ""

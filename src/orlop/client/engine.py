@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from orlop import __version__, errors
 from orlop.client import calls
 from orlop.client.call import Call, Json, T
 from orlop.client.endpoint import Endpoint
 from orlop.client.hijack import Hijacked
-from orlop.client.transport import Connection, Dialer, Response, connect
+from orlop.client.transport import CannotConnect, Connection, Dialer, Response, connect
 
 __all__ = ["API_VERSION", "USER_AGENT", "Engine", "failure"]
 
@@ -24,6 +24,7 @@ API_VERSION = "1.51"
 USER_AGENT = f"Orlop-Client/{__version__} (linux)"
 FIXED_HEADERS = (("Host", "api.orlop.localhost"), ("User-Agent", USER_AGENT))
 BLANK = b" \t\r\x1e"  # a record separator begins each object of a JSON text sequence
+_SIDE_BY_SIDE = 50
 _UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "tcp")]
 _TOO_NEW = re.compile(r"client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)")
 
@@ -83,6 +84,40 @@ class Engine:
         data = response.read()
         self._keep(response)
         return call.decode(data)
+
+    def each(self, requests: Sequence[Call[T]]) -> Iterator[T | errors.Error]:
+        """Carry calls out side by side and yield, in their order, what each returned or the error it ended with."""
+        if len(requests) == 1:
+            yield self._attempt(requests[0])
+            return
+        self.negotiate()
+        for start in range(0, len(requests), _SIDE_BY_SIDE):
+            part = requests[start : start + _SIDE_BY_SIDE]
+            connections = [Connection(self._dial(self.endpoint)) for _ in part]
+            try:
+                for call, connection in zip(part, connections, strict=True):
+                    headers = [*FIXED_HEADERS, *call.headers]
+                    connection.send(call.method, f"/v{self.version}{call.target}", headers, call.body)
+                for call, connection in zip(part, connections, strict=True):
+                    yield self._outcome(call, connection)
+            finally:
+                for connection in connections:
+                    connection.close()
+
+    def _attempt(self, call: Call[T]) -> T | errors.Error:
+        try:
+            return self.do(call)
+        except CannotConnect:
+            raise
+        except errors.Error as error:
+            return error
+
+    def _outcome(self, call: Call[T], connection: Connection) -> T | errors.Error:
+        response = connection.answer(call.method)
+        body = response.read()
+        if response.status >= 400:
+            return failure(response.status, response.reason, response.header("content-type"), body)
+        return call.decode(body)
 
     def open(self, call: Call[T]) -> Response:
         """Carry `call` out and return its answer with the body unread: for streams. Errors as in `do`."""

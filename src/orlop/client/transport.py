@@ -162,11 +162,21 @@ class Connection:
 
         A body of bytes is sent with its length, one of pieces in chunks.
         """
+        self.send(method, target, headers, body)
+        return self.answer(method)
+
+    def send(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | Iterable[bytes] = b""
+    ) -> None:
+        """Send a request; its answer has to be taken with `answer` before the next one."""
         try:
             self._send(method, target, headers, body)
         except (BrokenPipeError, ConnectionResetError):
             # The daemon refused before it had read everything: its answer, if there is one, says why.
             pass
+
+    def answer(self, method: str) -> Response:
+        """Wait for the head of the answer to the request that was sent."""
         parser = AnswerParser(method)
         while parser.head is None:
             parser.feed(self.receive())

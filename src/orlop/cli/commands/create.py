@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import TracebackType
 from typing import Any
 
@@ -94,6 +95,7 @@ def _start_error(error: errors.Error) -> CommandError:
 
 def _create(session: Session, options: Options, body: Json) -> str:
     with _IDFile(options.cidfile) as id_file:
+        _check_reference(body["Image"])
         if options.use_api_socket:
             _mount_socket(session, body)
         if options.pull == "always":
@@ -131,7 +133,20 @@ def _platform(text: str) -> str:
     try:
         return str(parse(text))
     except errors.InvalidArgument as error:
-        raise CommandError(_with_help(f"error parsing specified platform: {error}", "run"), 125) from None
+        raise errors.Error(f"error parsing specified platform: {error}") from None
+
+
+def _check_reference(image: str) -> None:
+    """Refuse what cannot be an image's name; plain names, which most are, are not parsed."""
+    if re.fullmatch(r"[a-z0-9]+(?:[._/-][a-z0-9]+)*(?::\w+)?", image, re.ASCII):
+        return
+    from orlop.formats.reference import parse
+
+    try:
+        parse(image)
+    except errors.InvalidArgument as error:
+        if not re.fullmatch(r"(?:sha256:)?[0-9a-f]{64}", image):
+            raise errors.Error(error.message) from None
 
 
 def _tagged(image: str) -> str:
@@ -153,7 +168,7 @@ def _pull(session: Session, image: str, options: Options) -> None:
 def _mount_socket(session: Session, body: Json) -> None:
     endpoint = session.endpoint
     if endpoint.scheme != "unix":
-        raise CommandError(
+        raise errors.Error(
             f"flag --use-api-socket can only be used with unix sockets: docker endpoint {endpoint.host} incompatible"
         )
     mounts = body["HostConfig"].setdefault("Mounts", [])
@@ -168,23 +183,17 @@ class _IDFile:
         self._written = False
 
     def __enter__(self) -> _IDFile:
-        if self._path:
-            try:
-                descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-                os.close(descriptor)
-            except FileExistsError:
-                raise CommandError(
-                    _with_help(
-                        f"container ID file found, make sure the other container isn't running or delete {self._path}",
-                        "run",
-                    ),
-                    125,
-                ) from None
-            except OSError as error:
-                reason = f"open {self._path}: {(error.strerror or '').lower()}"
-                raise CommandError(
-                    _with_help(f"failed to create the container ID file: {reason}", "run"), 125
-                ) from None
+        if not self._path:
+            return self
+        try:
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        except FileExistsError:
+            raise errors.Error(
+                "container ID file found, make sure the other container isn't running or delete " + self._path
+            ) from None
+        except OSError as error:
+            reason = f"open {self._path}: {(error.strerror or '').lower()}"
+            raise errors.Error(f"failed to create the container ID file: {reason}") from None
         return self
 
     def write(self, container: str) -> None:

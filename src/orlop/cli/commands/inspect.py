@@ -1,0 +1,182 @@
+"""`orlop inspect` and its forms for one kind of object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from orlop import errors
+from orlop.cli.command import at_least, command
+from orlop.cli.commands.image import platform_json
+from orlop.cli.failure import CommandError, daemon_message
+from orlop.cli.flags import BOOL, STRING, Flag, Options
+from orlop.cli.output import indent_json
+from orlop.cli.session import Session
+from orlop.client import calls
+from orlop.client.call import Call
+from orlop.formats.template import go_json, go_quote, go_text, parse
+
+__all__ = ["inspect", "inspect_container", "inspect_image", "inspect_volume"]
+
+_FORMAT = Flag("format", "f", STRING, "How to print: 'json' or a Go template")
+_SIZE = Flag("size", "s", BOOL, "Show the sizes of containers")
+
+# As docker names them; Orlop's daemon has the first four.
+_TYPES = ("config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume")
+
+
+@command(
+    "[OPTIONS] NAME|ID [NAME|ID...]",
+    at_least(1),
+    flags=(_FORMAT, _SIZE, Flag("type", "", STRING, "Look only for objects of this type")),
+    complete="container",
+)
+def inspect(session: Session, options: Options, arguments: list[str]) -> None:
+    """Show objects of any kind: the first kind that has the name is shown."""
+    choices = '"' + '", "'.join(_TYPES) + '"'
+    if options.given("type") and not options.type:
+        raise CommandError(f"type is empty: must be one of {choices}")
+    if options.type and options.type not in _TYPES:
+        raise CommandError(f"unknown type: {go_quote(options.type)}: must be one of {choices}")
+    _show(session, options.format, arguments, lambda name: _find(session, name, options.type, size=options.size))
+
+
+def _find(session: Session, name: str, wanted: str, *, size: bool) -> bytes:
+    kinds: dict[str, Callable[[str], Call[bytes]]] = {
+        "container": lambda name: calls.container_inspect_raw(name, size=size),
+        "image": calls.image_inspect_raw,
+        "network": calls.network_inspect_raw,
+        "volume": calls.volume_inspect_raw,
+    }
+    if wanted and wanted not in kinds:
+        raise CommandError(f"inspecting a {wanted} is not supported")
+    for kind, call in kinds.items():
+        if wanted and kind != wanted:
+            continue
+        try:
+            raw = session.engine.do(call(name))
+        except errors.Error as error:
+            if wanted or not _is_elsewhere(error):
+                raise
+            continue
+        if size and kind != "container":
+            session.warn(f"WARNING: --size ignored for {kind}")
+        return raw
+    raise errors.Error(f"Error: No such object: {name}")
+
+
+def _is_elsewhere(error: errors.Error) -> bool:
+    """Say whether an error only means that the object is of another kind."""
+    return (
+        isinstance(error, errors.NotFound | errors.NotImplementedYet)
+        or "not supported" in error.message
+        or "invalid reference format" in error.message
+    )
+
+
+@command("[OPTIONS] CONTAINER [CONTAINER...]", at_least(1), flags=(_FORMAT, _SIZE), complete="container")
+def inspect_container(session: Session, options: Options, arguments: list[str]) -> None:
+    """Show containers."""
+    _show(
+        session,
+        options.format,
+        arguments,
+        lambda name: session.engine.do(calls.container_inspect_raw(name, size=options.size)),
+    )
+
+
+@command(
+    "[OPTIONS] IMAGE [IMAGE...]",
+    at_least(1),
+    flags=(_FORMAT, Flag("platform", "", STRING, "Show this platform of the image (os[/arch[/variant]])")),
+    complete="image",
+)
+def inspect_image(session: Session, options: Options, arguments: list[str]) -> None:
+    """Show images."""
+    platform = platform_json(options.platform)
+    _show(
+        session,
+        options.format,
+        arguments,
+        lambda name: session.engine.do(calls.image_inspect_raw(name, platform=platform)),
+    )
+
+
+@command("[OPTIONS] VOLUME [VOLUME...]", at_least(1), flags=(_FORMAT,), complete="volume")
+def inspect_volume(session: Session, options: Options, arguments: list[str]) -> None:
+    """Show volumes."""
+    _show(session, options.format, arguments, lambda name: session.engine.do(calls.volume_inspect_raw(name)))
+
+
+def _show(session: Session, format: str, names: Sequence[str], fetch: Callable[[str], bytes]) -> None:
+    """Print what is found in the format wanted, then everything that was not found."""
+    render = None if format in ("", "json") else _renderer(format)
+    found: list[str] = []
+    failed: list[str] = []
+    for name in names:
+        try:
+            raw = fetch(name).decode().strip()
+            found.append(raw if render is None else render(raw))
+        except errors.Error as error:
+            failed.append(daemon_message(error))
+        except CommandError as error:
+            failed.append(error.message)
+    if render is not None:
+        sys.stdout.write("".join(text + "\n" for text in found) or "\n")
+    elif format == "json":
+        sys.stdout.write(indent_json(f"[{','.join(found)}]", compact=True) + "\n")
+    else:
+        sys.stdout.write(indent_json(f"[{','.join(found)}]") + "\n")
+    if failed:
+        raise CommandError("\n".join(failed))
+
+
+def _renderer(format: str) -> Callable[[str], str]:
+    parts = parse(format)
+    if parts is None:
+        return _full_renderer(format)
+
+    def render(raw: str) -> str:
+        document = json.loads(raw)
+        try:
+            return "".join(
+                part if isinstance(part, str) else (go_json if part.as_json else go_text)(_look_up(document, part.path))
+                for part in parts
+            )
+        except LookupError:  # the names of Go's structs, absent fields, and the error if it is one
+            return _full_renderer(format)(raw)
+
+    return render
+
+
+def _look_up(document: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        if not isinstance(document, dict):
+            raise LookupError(name)
+        document = document[name]
+    return document
+
+
+def _full_renderer(format: str) -> Callable[[str], str]:
+    from orlop.cli.godata import documents
+    from orlop.cli.templates import MissingKey, Template, TemplateProblem
+
+    try:
+        template = Template(format, strict=True)
+    except TemplateProblem as error:
+        raise CommandError(f"template parsing error: {error}", 64) from None
+
+    def render(raw: str) -> str:
+        problem: TemplateProblem | None = None
+        for document in documents(json.loads(raw)):
+            try:
+                return template.render(document)
+            except MissingKey as error:
+                problem = error
+            except TemplateProblem as error:
+                raise CommandError(f"template parsing error: {error}") from None
+        raise CommandError(f"template parsing error: {problem}")
+
+    return render

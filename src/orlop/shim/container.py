@@ -357,7 +357,7 @@ class Container:
                 return {}
             case "ctl" if fds:
                 self._take_over_peer(fds.pop(0))
-                return None
+                return {}
         raise Refused(f"unknown request {message['type']}", errno=numbers.ENOSYS)
 
     def _take_over_peer(self, fd: int) -> None:

@@ -19,7 +19,7 @@ import sys
 import time
 from typing import NoReturn
 
-from orlop.formats.shim_wire import Message, WireError, encode
+from orlop.formats.shim_wire import Decoder, Message, WireError, encode
 from orlop.linux import descriptors, mount, process
 from orlop.shim import request
 from orlop.shim.channel import Channel
@@ -117,15 +117,29 @@ def _meet_other_shim(start: StartRequest, run_dir: RunDirectory) -> bool:
     deadline = time.monotonic() + _LOCK_SECONDS
     while time.monotonic() < deadline:
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                sock.connect(run_dir.socket_path)
-                descriptors.send(sock, encode({"type": "ctl"}, 1), [start.ctl])
-                return False
+            _hand_over(start.ctl, run_dir.socket_path)
+            return False
         except (FileNotFoundError, ConnectionError):
             time.sleep(_LOCK_PAUSE)
         if run_dir.lock():
             return True
     raise StartError("shim", f"another shim of container {start.id} does not end")
+
+
+def _hand_over(ctl: int, path: str) -> None:
+    """Give `ctl` to the shim at `path`, and wait until it has it. Raises `OSError`."""
+    decoder = Decoder()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(_LOCK_SECONDS)
+        sock.connect(path)
+        descriptors.send(sock, encode({"type": "ctl", "seq": 0}, 1), [ctl])
+        while True:
+            data, fds = descriptors.recv(sock, 65536)
+            if not data:
+                raise ConnectionResetError("the other shim has ended")
+            messages = decoder.feed(data, fds)
+            if any(message["type"] == "answer" for message, _ in messages):
+                return
 
 
 def _report(start: StartRequest, error: BaseException) -> None:

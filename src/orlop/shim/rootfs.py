@@ -169,7 +169,8 @@ class Rootfs:
 
     def _attach(self, made: int, plan: MountPlan) -> None:
         """Find or make the target beneath the root and attach there."""
-        if stat.S_ISDIR(os.fstat(made).st_mode):
+        is_directory = stat.S_ISDIR(os.fstat(made).st_mode)
+        if is_directory:
             rules = openat2.NO_SYMLINKS if plan.kind in _PLAIN_DIRECTORY else 0
             try:
                 target = openat2.make_directory(self.fd, plan.destination, resolve=rules)
@@ -181,6 +182,8 @@ class Rootfs:
         else:
             target = openat2.make_file(self.fd, plan.destination)
         try:
+            if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
+                raise NotADirectoryError(numbers.ENOTDIR, os.strerror(numbers.ENOTDIR), plan.destination)
             if mount.filesystem_type(target) == PROC_SUPER_MAGIC and plan.destination not in _PROC_FILES:
                 raise StartError("mount", f'"{plan.destination}" cannot be mounted because it is inside /proc')
             mount.move_mount(made, target)

@@ -39,7 +39,8 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     try:
         data, fds = descriptors.recv(sock, _SIZE, 4)
     except ConnectionResetError:
-        return None, []
+        # It ended without reading what we sent; that is told once, before what it said itself.
+        data, fds = descriptors.recv(sock, _SIZE, 4)
     return (json.loads(data) if data else None), fds
 
 

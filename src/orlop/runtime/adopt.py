@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
@@ -30,6 +31,12 @@ async def adopt(owner: Owner, container_id: str, run_dir: str) -> NativeTask | E
     """
     state = read_state(run_dir, container_id)
     sock = await _connect(run_dir)
+    deadline = asyncio.get_running_loop().time() + _ANSWER_TIMEOUT
+    while sock is None and _locked(run_dir):
+        if asyncio.get_running_loop().time() > deadline:
+            raise Unavailable(f"the shim of container {container_id} has no socket and does not end")
+        await asyncio.sleep(_CONNECT_RETRY)
+        sock = await _connect(run_dir)
     if sock is not None:
         task = await _Greeting(owner, sock, container_id, run_dir, state).wait()
         if task is not None:
@@ -39,6 +46,21 @@ async def adopt(owner: Owner, container_id: str, run_dir: str) -> NativeTask | E
         return read_exit(run_dir)
     exit = await find_end(run_dir, state, owner.kill_rest)
     return exit if state.started_at or exit.error != LOST else None  # None: it died in the middle of a start
+
+
+def _locked(run_dir: str) -> bool:
+    """Say whether a shim holds the lock of the directory: without a socket it is just beginning, or just ending."""
+    try:
+        descriptor = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 async def _connect(run_dir: str) -> socket.socket | None:
@@ -110,7 +132,9 @@ class _Greeting:
                 self._adopt(int(message["pid"]), int(message.get("start_ticks") or 0), int(message.get("time") or 0))
 
     def _adopt(self, pid: int, start_ticks: int, started_at: int) -> None:
-        known = self._state if self._state is not None and self._state.pid == pid else None
+        known = self._state
+        if known is None or known.pid != pid:  # it was written after we looked
+            known = read_state(self._run_dir, self._id)
         state = RunState(
             id=self._id,
             shim_pid=self._shim_pid,

@@ -2,6 +2,10 @@
 
 The launcher ends when its socket is closed. A request to it has no answer: the shim that it forks answers on the
 socket that went with the request, and that socket is closed unanswered if the launcher dies first.
+
+One launcher at a time serves an exec root: that of a daemon which was killed may still have requests in its socket, and
+would start containers that nobody waits for, behind the back of the daemon that follows. It is found by a file with
+its pid and killed first.
 """
 
 from __future__ import annotations
@@ -10,20 +14,25 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from orlop.errors import Unavailable
 from orlop.formats.shim_wire import Message
-from orlop.linux import descriptors
+from orlop.linux import descriptors, pidfd, proc
 from orlop.runtime.connection import Connection
+from orlop.runtime.leftovers import open_exact
 
 __all__ = ["Launcher"]
 
 _log = logging.getLogger(__name__)
 _END_TIMEOUT = 5.0  # seconds from closing its socket until it is killed
+_PID_FILE = "launcher.pid"
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
@@ -36,11 +45,14 @@ class Launcher:
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def start(cls, command: Sequence[str] = ()) -> Launcher:
-        """Start the launcher's process. Raises `errors.Unavailable` when that is not possible."""
+    async def start(cls, exec_root: Path, command: Sequence[str] = ()) -> Launcher:
+        """Start the launcher's process, the only one of `exec_root`.
+
+        Raises `errors.Unavailable` when that is not possible.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            process = await asyncio.to_thread(_spawn, theirs.fileno(), command)
+            process = await asyncio.to_thread(_replace, exec_root / _PID_FILE, theirs.fileno(), command)
         except OSError as error:
             ours.close()
             raise Unavailable(f"the launcher cannot be started: {error}") from error
@@ -93,6 +105,33 @@ class Launcher:
     def _lost(self) -> None:
         if not self.died.done():
             self.died.set_result(None)
+
+
+def _replace(pid_file: Path, fd: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Kill the launcher that `pid_file` names, if it lives, and start another."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        pid, ticks, boot_id = pid_file.read_text().split()
+        if boot_id == proc.boot_id():
+            _kill_exact(int(pid), int(ticks))
+    process = _spawn(fd, command)
+    with contextlib.suppress(FileNotFoundError):  # it has ended already, as its socket tells
+        pid_file.write_text(f"{process.pid} {proc.start_ticks(process.pid)} {proc.boot_id()}\n")
+    return process
+
+
+def _kill_exact(pid: int, start_ticks: int) -> None:
+    descriptor = open_exact(pid, start_ticks)
+    if descriptor is None:
+        return
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            pidfd.send_signal(descriptor, signal.SIGKILL)
+        death = select.poll()
+        death.register(descriptor, select.POLLIN)
+        if not death.poll(_END_TIMEOUT * 1000):
+            raise OSError(f"the launcher of an earlier daemon, process {pid}, does not end")
+    finally:
+        os.close(descriptor)
 
 
 def _spawn(fd: int, command: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -99,7 +99,7 @@ class NativeRuntime:
                 if self._launcher is not None:
                     _log.warning("launcher %d: %s; starting another", self._launcher.pid, await self._launcher.status())
                     await self._launcher.close()
-                self._launcher = await Launcher.start(self._launcher_command)
+                self._launcher = await Launcher.start(self._exec_root, self._launcher_command)
             return self._launcher
 
     def _keep(self, task: NativeTask) -> NativeTask:

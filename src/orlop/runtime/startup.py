@@ -95,6 +95,10 @@ class Startup:
             case "failed":
                 self._fail(StartFailed(_text(message), int(message.get("exit_code") or 128)))
                 self._ctl.close()
+            case "attached":
+                self._owner.listener.attached(self._launch.id, str(message.get("attach_id")))
+            case "detached":
+                self._owner.listener.detached(self._launch.id, str(message.get("attach_id")))
             case "hello":
                 self._shim_pid = int(message.get("shim_pid") or 0)
         descriptors.close_all(fds)

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from aiohttp import web
-from aiohttp.web_request import BaseRequest
 
 from orlop.api import body
+from orlop.api.aiohttp_parts import BaseRequest, Response, StreamResponse
 from orlop.api.hijack import Connection, Upgrade
 from orlop.api.query import Query
 from orlop.api.versions import Version
@@ -29,7 +28,7 @@ __all__ = ["HEADERS", "JSON", "Answer", "Call", "answer", "empty", "failure", "t
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Answer = web.StreamResponse
+Answer = StreamResponse
 
 JSON = "application/json"
 HEADERS: Mapping[str, str] = {
@@ -42,9 +41,7 @@ HEADERS: Mapping[str, str] = {
 
 def answer(value: Any, status: int = 200) -> Answer:
     """Return `value` as JSON, with a newline behind it as Go writes it."""
-    return web.Response(
-        status=status, body=msgspec.json.encode(value) + b"\n", headers={**HEADERS, "Content-Type": JSON}
-    )
+    return Response(status=status, body=msgspec.json.encode(value) + b"\n", headers={**HEADERS, "Content-Type": JSON})
 
 
 def failure(message: str, status: int) -> Answer:
@@ -54,12 +51,12 @@ def failure(message: str, status: int) -> Answer:
 
 def text(value: str, headers: Mapping[str, str]) -> Answer:
     """Return plain text; `headers` say of what type."""
-    return web.Response(body=value.encode(), headers={**HEADERS, **headers})
+    return Response(body=value.encode(), headers={**HEADERS, **headers})
 
 
 def empty(status: int = 204, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer without a body."""
-    return web.Response(status=status, headers={**HEADERS, **(headers or {})})
+    return Response(status=status, headers={**HEADERS, **(headers or {})})
 
 
 class Call:
@@ -126,11 +123,11 @@ class Call:
             raise InvalidArgument("a request that is to become a stream must not follow another one unanswered")
         return self._upgrade
 
-    async def start(self, content_type: str) -> web.StreamResponse:
+    async def start(self, content_type: str) -> StreamResponse:
         """Send the head of an answer whose body follows in pieces. The caller ends it by `write_eof`."""
         self.started = True
         self.on_stream()
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
+        response = StreamResponse(headers={**HEADERS, "Content-Type": content_type})
         await response.prepare(self._request)
         return response
 

@@ -17,6 +17,7 @@ This is the only module that touches private parts of aiohttp (3.14) and of asyn
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -25,10 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
-
+from orlop.api import aiohttp_parts
+from orlop.api.aiohttp_parts import BaseRequest, RequestHandler, Response, StreamResponse
 from orlop.api.relay import Relay
 from orlop.errors import InvalidArgument
 
@@ -76,7 +75,7 @@ class Connection(RequestHandler):
 
     __slots__ = ("_candidate", "_eof", "_head", "_in_head", "_payload", "_relay", "_taken")
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(self, manager: aiohttp_parts.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._head = _Head()
         self._in_head = False  # the parser has the beginning of a head
@@ -125,12 +124,13 @@ class Connection(RequestHandler):
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
+    ) -> StreamResponse:
         """Answer what was not even HTTP; of handlers only what broke off comes here."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer cannot be finished") from exc
         log.debug("malformed request: %s", message or exc)
-        answer = web.json_response({"message": message or "malformed request"}, status=status)
+        body = json.dumps({"message": message or "malformed request"}).encode()
+        answer = Response(body=body, status=status, content_type="application/json")
         answer.force_close()
         return answer
 
@@ -294,7 +294,7 @@ class Upgrade:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-class Taken(web.StreamResponse):
+class Taken(StreamResponse):
     """The answer of a handler whose connection is a stream now: nothing is written."""
 
     def __init__(self, relay: Relay | None = None) -> None:
@@ -310,7 +310,7 @@ class Taken(web.StreamResponse):
             await self._relayed.closed.wait()
 
 
-class Server(web.Server):
+class Server(aiohttp_parts.Server):
     """aiohttp's server with our connections."""
 
     def __call__(self) -> Connection:

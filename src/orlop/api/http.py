@@ -11,9 +11,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-from aiohttp.web_request import BaseRequest
-
+from orlop.api.aiohttp_parts import BaseRequest, StreamResponse
 from orlop.api.call import Answer, Call, empty, failure
 from orlop.api.hijack import Connection, Server, Taken
 from orlop.api.router import Match, Router, split_target
@@ -81,7 +79,7 @@ class Api:
         await asyncio.gather(*late, return_exceptions=True)
         await self._server.shutdown(timeout=1.0)
 
-    async def _handle(self, request: BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: BaseRequest) -> StreamResponse:
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)
@@ -91,7 +89,7 @@ class Api:
             self._calls.discard(task)
             self._streams.discard(task)
 
-    async def _respond(self, request: BaseRequest, task: asyncio.Task[object]) -> web.StreamResponse:
+    async def _respond(self, request: BaseRequest, task: asyncio.Task[object]) -> StreamResponse:
         version, path, query = split_target(request.raw_path)
         match = self._router.find(request.method, path)
         if match is None:
@@ -113,7 +111,7 @@ class Api:
         connection.release(request)
         return response
 
-    async def _call(self, match: Match, call: Call) -> web.StreamResponse:
+    async def _call(self, match: Match, call: Call) -> StreamResponse:
         try:
             response = await match.route.handler(call)
         except Error as error:

@@ -45,7 +45,8 @@ class TLSFiles:
 class Settings:
     """Everything that the daemon is told.
 
-    `plain_tcp` says that TCP without client certificates was asked for in so many words. `from_file` names what the file sets.
+    `plain_tcp` says that TCP without client certificates was asked for in so many words; `from_file` names the flags
+    whose values the file sets.
     """
 
     engine: EngineConfig

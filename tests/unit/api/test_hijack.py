@@ -309,7 +309,9 @@ class TLSWire:
                 result = step()
             except ssl.SSLWantReadError:
                 self._plain.sendall(self._out.read())
-                self._in.write(self._plain.recv(1 << 16)) or self._in.write_eof()
+                received = self._plain.recv(1 << 16)
+                assert received, "the connection ended without a close_notify"
+                self._in.write(received)
             else:
                 self._plain.sendall(self._out.read())
                 return result

@@ -86,7 +86,7 @@ def test_what_a_version_cannot_do_is_refused(version: Version, mount: dict[str, 
 
 
 def test_several_networks_need_1_44() -> None:
-    networks = {"EndpointsConfig": {"a": {}, "b": None}}
+    networks: dict[str, Any] = {"EndpointsConfig": {"a": {}, "b": None}}
     with pytest.raises(InvalidArgument, match="Container cannot be created with multiple network endpoints: a, b"):
         create((1, 43), NetworkingConfig=networks)
     assert set(endpoints(create(NetworkingConfig=networks)[0])) == {"a", "b"}

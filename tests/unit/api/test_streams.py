@@ -143,7 +143,12 @@ async def test_events_come_as_json_lines_and_old_clients_see_no_image_creation(
 ) -> None:
     source = Source()
     asked: list[Any] = []
-    engine.events = SimpleNamespace(subscribe=lambda *arguments: asked.append(arguments) or source)
+
+    def subscribe(*arguments: Any) -> Source:
+        asked.append(arguments)
+        return source
+
+    engine.events = SimpleNamespace(subscribe=subscribe)
     await wire.send(message("GET", '/v1.45/events?since=1&until=3&filters={"type":["image","container"]}'))
     assert (await wire.head()).headers["content-type"] == "application/json"
     assert asked[0][:2] == (1_000_000_000, 3_000_000_000)

@@ -63,7 +63,7 @@ def test_older_clients_get_what_they_know(
 
 
 def test_aliases_of_own_networks_held_id_and_host_name_before_1_45() -> None:
-    networks = {"web": {"Aliases": ["db"]}, "bridge": {"Aliases": None}}
+    networks: dict[str, dict[str, Any]] = {"web": {"Aliases": ["db"]}, "bridge": {"Aliases": None}}
     answer = {"Id": "ab" * 32, "Config": {"Hostname": "h"}, "NetworkSettings": {"Networks": networks}}
     settings = adjust("container", (1, 44), answer)["NetworkSettings"]["Networks"]
     assert settings == {"web": {"Aliases": ["db", "abababababab", "h"]}, "bridge": {"Aliases": None}}

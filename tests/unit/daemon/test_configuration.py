@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from orlop.daemon import config, main
 from orlop.daemon.config import Settings
-from orlop.daemon.table import BY_KEY, FILE_ONLY
+from orlop.daemon.table import BY_KEY, DEFAULTS, FILE_ONLY
 from orlop.errors import Error, InvalidArgument
 from orlop.model.api.container import Ulimit
 
@@ -86,7 +87,7 @@ def test_a_file_that_is_missing_is_an_error_only_when_it_was_named(tmp_path: Pat
     assert refused(missing) == (
         f"unable to configure the Docker daemon with file {missing}: open {missing}: no such file or directory"
     )
-    monkeypatch.setattr("orlop.daemon.config.DEFAULTS", {**config.DEFAULTS, "config-file": str(missing)})
+    monkeypatch.setattr("orlop.daemon.config.DEFAULTS", {**DEFAULTS, "config-file": str(missing)})
     assert config.load({}).config_file == str(missing)
 
 
@@ -164,7 +165,8 @@ def test_the_value_of_dockerd_that_orlop_always_has_is_accepted(file: Path, line
         ("--tls=false", None, True),
         ("--tls --tlscert c --tlskey k --tlscacert a", ("c", "k", "a"), False),
         ("--tlsverify --tlscert c --tlskey k --tlscacert a", ("c", "k", "a"), False),
-        ("--tls --tlsverify=false --tlscert c --tlskey k", ("c", "k", ""), False),
+        ("--tls --tlsverify=false --tlscert c --tlskey k", ("c", "k", ""), True),
+        ("--tls=false --tlsverify --tlscert c --tlskey k --tlscacert a", ("c", "k", "a"), False),
         ("--tlsverify=false --tlscert c --tlskey k", ("c", "k", ""), True),
     ],
 )
@@ -185,10 +187,8 @@ documents = st.dictionaries(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents)
 def test_any_file_is_settings_or_an_error(file: Path, document: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(Error):
         assert isinstance(load(file, document=document), Settings)
-    except Error as error:
-        assert str(error)
 
 
 def test_validate_says_ok_or_what_is_wrong(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

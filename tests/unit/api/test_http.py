@@ -262,3 +262,9 @@ async def test_requests_that_follow_unanswered_ones_are_answered_in_order(wire: 
     fake(exec, "inspect", {"ID": "e"})
     await wire.send(message("GET", "/_ping") + message("GET", "/exec/e/json") + message("GET", "/nowhere"))
     assert [(await wire.reply()).status for _ in range(3)] == [200, 200, 404]
+
+
+async def test_there_are_no_plugins(wire: Wire) -> None:
+    assert (await wire.request("GET", "/plugins")).json() == []
+    reply = await wire.request("GET", "/plugins/x/json")
+    assert (reply.status, reply.message) == (404, 'plugin "x" not found')

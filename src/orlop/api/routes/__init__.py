@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orlop.api.routes import containers, execs, images, missing, networks, prune, swarm, system, volumes
+from orlop.api.routes import containers, execs, images, missing, networks, plugins, prune, swarm, system, volumes
 
 __all__ = ["ROUTES"]
 
@@ -14,6 +14,7 @@ ROUTES = (
     *volumes.ROUTES,
     *networks.ROUTES,
     *prune.ROUTES,
+    *plugins.ROUTES,
     *swarm.ROUTES,
     *missing.ROUTES,
 )

@@ -29,10 +29,8 @@ _MISSING = """
     POST /networks/create
     POST /networks/{id}/connect
     POST /networks/{id}/disconnect
-    GET /plugins
     GET /plugins/privileges
     POST /plugins/pull
-    GET /plugins/{name}/json
     DELETE /plugins/{name}
     POST /plugins/{name}/enable
     POST /plugins/{name}/disable

@@ -104,7 +104,7 @@ def test_events_are_streamed_as_they_happen(docker_py: Client) -> None:
     docker_py.containers.run("busybox", ["true"], remove=True)
     thread.join(20)
     events.close()
-    assert seen == ["create", "attach", "start", "die", "destroy"]
+    assert seen == ["create", "start", "die", "destroy"]
 
 
 def test_volumes_are_made_used_and_removed(docker_py: Client) -> None:

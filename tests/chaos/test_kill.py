@@ -1,0 +1,208 @@
+"""Kill -9 at any moment: containers run on, nothing is lost, nothing goes on unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.daemon import Daemon
+
+pytestmark = [pytest.mark.root, pytest.mark.docker]
+
+Factory = Callable[..., Daemon]
+
+
+@pytest.fixture
+def victim(daemon: Factory, image_archive: Path) -> Daemon:
+    """A daemon with the base image, to be killed."""
+    instance = daemon()
+    instance.load(image_archive)
+    return instance
+
+
+def test_a_container_runs_on_and_its_log_is_whole_when_the_daemon_is_killed(victim: Daemon) -> None:
+    script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); sleep 0.01; done"
+    victim.cli("docker", "run", "-d", "--name", "writer", "busybox", "sh", "-c", script)
+    time.sleep(0.5)
+    victim.kill()
+    time.sleep(0.5)
+    victim.start()
+    assert _state(victim, "writer")["Status"] == "running"
+    assert victim.cli("docker", "wait", "writer", timeout=30).stdout == "0\n"
+    assert victim.cli("docker", "logs", "writer").stdout.split("\n")[:-1] == [f"line {i}" for i in range(200)]
+
+
+def test_the_true_exit_status_is_known_of_a_container_that_ended_meanwhile(victim: Daemon) -> None:
+    victim.cli("docker", "run", "-d", "--name", "short", "busybox", "sh", "-c", "sleep 0.5; exit 42")
+    victim.cli("docker", "run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "0.5")
+    since = f"{time.time():.9f}"
+    victim.kill()
+    time.sleep(1.5)
+    victim.start()
+    state = _state(victim, "short")
+    assert (state["Status"], state["ExitCode"]) == ("exited", 42)
+    _until(lambda: victim.cli("docker", "ps", "-aq", "--filter", "name=gone").stdout == "")
+    told = victim.cli("docker", "events", "--since", since, "--until", f"{time.time():.9f}", "--format", "{{json .}}")
+    died = [event for event in map(json.loads, told.stdout.splitlines()) if event["Action"] == "die"]
+    assert {event["Actor"]["Attributes"]["name"]: event["Actor"]["Attributes"]["exitCode"] for event in died} == {
+        "short": "42",
+        "gone": "0",
+    }
+
+
+def test_an_attached_client_stays_attached_while_the_daemon_is_replaced(victim: Daemon) -> None:
+    command, environment = victim.command("docker")
+    client = subprocess.Popen(
+        [*command, "run", "--rm", "-i", "--name", "talk", "busybox", "cat"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert client.stdin is not None
+    assert client.stdout is not None
+    try:
+        client.stdin.write(b"before\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"before\n"
+        victim.kill()
+        client.stdin.write(b"without a daemon\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"without a daemon\n"
+        victim.start()
+        client.stdin.write(b"after\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"after\n"
+        client.stdin.close()
+        client.wait(20)
+    finally:
+        client.kill()
+        client.wait()
+    _until(lambda: victim.cli("docker", "ps", "-aq").stdout == "")
+
+
+def test_a_paused_container_is_still_paused_and_ports_still_answer(victim: Daemon) -> None:
+    victim.cli("docker", "run", "-d", "--name", "frozen", "busybox", "sleep", "1000")
+    victim.cli("docker", "run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c",
+               "echo served > /index.html; exec httpd -f -p 80 -h /")  # fmt: skip
+    victim.cli("docker", "pause", "frozen")
+    victim.kill()
+    _until(lambda: _fetch(victim) == "served\n")
+    victim.start()
+    assert _state(victim, "frozen")["Status"] == "paused"
+    assert _fetch(victim) == "served\n"
+    assert victim.cli("docker", "port", "web", "80").stdout.splitlines()[0] == "0.0.0.0:8080"
+    victim.cli("docker", "unpause", "frozen")
+    victim.cli("docker", "rm", "-f", "frozen", "web")
+
+
+def test_a_killed_launcher_is_replaced(victim: Daemon) -> None:
+    victim.cli("docker", "run", "-d", "--name", "first", "busybox", "sleep", "1000")
+    for pid in _launchers(victim):
+        os.kill(pid, signal.SIGKILL)
+    assert victim.cli("docker", "run", "--rm", "busybox", "echo", "second").stdout == "second\n"
+    assert _state(victim, "first")["Status"] == "running"
+
+
+def test_a_killed_shim_takes_its_container_along_and_is_reported(victim: Daemon) -> None:
+    identity = victim.cli("docker", "run", "-d", "--name", "orphan", "busybox", "sleep", "1000").stdout.strip()
+    pid = _state(victim, "orphan")["Pid"]
+    state = json.loads((victim.exec_root / "c" / identity[:12] / "state.json").read_text())
+    os.kill(state["shim_pid"], signal.SIGKILL)
+    assert victim.cli("docker", "wait", "orphan", timeout=20).stdout == "137\n"
+    _until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_shim_killed_while_no_daemon_runs_is_found_out(victim: Daemon) -> None:
+    identity = victim.cli("docker", "run", "-d", "--name", "orphan", "busybox", "sleep", "1000").stdout.strip()
+    pid = _state(victim, "orphan")["Pid"]
+    shim = json.loads((victim.exec_root / "c" / identity[:12] / "state.json").read_text())["shim_pid"]
+    victim.kill()
+    os.kill(shim, signal.SIGKILL)
+    _until(lambda: not Path(f"/proc/{pid}").exists())
+    victim.start()
+    assert (_state(victim, "orphan")["Status"], _state(victim, "orphan")["ExitCode"]) == ("exited", 137)
+
+
+def test_state_of_another_boot_is_not_believed(victim: Daemon) -> None:
+    identity = victim.cli("docker", "run", "-d", "--name", "old", "busybox", "sleep", "1000").stdout.strip()
+    victim.cli("docker", "kill", "old")
+    victim.cli("docker", "start", "old")
+    victim.stop()
+    directory = victim.exec_root / "c" / identity[:12]
+    state = json.loads((directory / "state.json").read_text())
+    os.kill(state["shim_pid"], signal.SIGKILL)
+    (directory / "state.json").write_text(json.dumps(state | {"boot_id": "another"}))
+    victim.start()
+    assert (_state(victim, "old")["Status"], _state(victim, "old")["Pid"]) == ("exited", 0)
+    assert victim.cli("docker", "start", "old").stdout == "old\n"
+
+
+@pytest.mark.slow
+def test_kills_in_the_middle_of_starts_leave_no_half_started_container(victim: Daemon) -> None:
+    for round_ in range(6):
+        clients = [
+            threading.Thread(
+                target=lambda name: victim.cli(
+                    "docker", "run", "-d", "--name", name, "busybox", "sleep", "1000", check=False
+                ),
+                args=(f"c{round_}-{number}",),
+            )
+            for number in range(4)
+        ]
+        for client in clients:
+            client.start()
+        time.sleep(0.05 + 0.05 * round_)
+        victim.kill()
+        for client in clients:
+            client.join()
+        victim.start()
+        for line in victim.cli("docker", "ps", "-a", "--format", "{{.Names}} {{.State}}").stdout.splitlines():
+            name, state = line.split()
+            assert state in ("running", "created"), line
+            if state == "running":
+                assert victim.cli("docker", "exec", name, "echo", "alive").stdout == "alive\n"
+                assert Path(f"/proc/{_state(victim, name)['Pid']}").exists()
+            else:
+                victim.cli("docker", "start", name)
+        names = victim.cli("docker", "ps", "-aq").stdout.split()
+        if names:
+            victim.cli("docker", "rm", "-f", *names)
+        _until(lambda: not list((victim.exec_root / "c").iterdir()))
+        assert not [path for parent in victim.cgroup_parents() for path in parent.iterdir() if path.is_dir()]
+
+
+def _state(daemon: Daemon, name: str) -> dict[str, object]:
+    state: dict[str, object] = daemon.json("GET", f"/containers/{name}/json")["State"]
+    return state
+
+
+def _launchers(daemon: Daemon) -> list[int]:
+    found = []
+    for pid in daemon.netns.processes():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        if b"orlop.shim.launcher" in words and parent == daemon.pid:
+            found.append(pid)
+    assert found, "no launcher is a child of the daemon"
+    return found
+
+
+def _fetch(daemon: Daemon) -> str:
+    command = daemon.netns.command("wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:8080/index.html")
+    return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+
+
+def _until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)

@@ -175,10 +175,10 @@ class Attached:
         return data
 
     def split(self, data: bytes) -> dict[int, bytes]:
-        streams: dict[int, bytes] = {}
+        pieces: dict[int, list[bytes]] = {}
         for stream, piece in Parser().feed(data) if self.framed else [(1, data)]:
-            streams[stream] = streams.get(stream, b"") + piece
-        return streams
+            pieces.setdefault(stream, []).append(piece)
+        return {stream: b"".join(parts) for stream, parts in pieces.items()}
 
     def close(self) -> None:
         self.sock.close()

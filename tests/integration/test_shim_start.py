@@ -178,7 +178,7 @@ def test_the_launchers_interpreter_cannot_be_written_to_and_it_loads_nothing_hea
     bench = Lab(tmp_path)
     loaded = Path(f"/proc/{bench.launcher.pid}/maps").read_text()
     assert not [name for name in ("_asyncio", "_sqlite3", "_ssl", "msgspec", "aiohttp") if name in loaded]
-    # CVE-2019-5736. To open it for writing would say "busy" here, as other interpreters run; the mount decides for good.
+    # CVE-2019-5736. To open it for writing would say "busy" here, as other interpreters run.
     assert os.statvfs(f"/proc/{bench.launcher.pid}/exe").f_flag & os.ST_RDONLY
     bench.close()
 

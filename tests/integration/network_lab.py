@@ -21,7 +21,8 @@ from typing import Any
 from orlop.linux import interfaces
 from orlop.linux.namespace import CLONE_NEWNET, setns
 
-ANSWER_TIMEOUT = 0.7  # seconds after which silence is a refusal
+REFUSAL = 0.7  # seconds of silence that are a refusal
+PATIENCE = 10.0  # seconds for an answer that must come, on a busy machine
 _numbers = itertools.count()
 
 
@@ -75,13 +76,13 @@ class Namespace:
         with self.entered():
             interfaces.configure(config)
 
-    def ask(self, address: str, port: int, protocol: str = "tcp") -> str:
+    def ask(self, address: str, port: int, protocol: str = "tcp", patience: float = PATIENCE) -> str:
         """Return what a server at `address` says, "-" when there is no answer."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.entered():
             sock = socket.socket(family, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM)
         with sock:
-            sock.settimeout(ANSWER_TIMEOUT)
+            sock.settimeout(patience)
             try:
                 sock.connect((address, port))
                 sock.send(b"who?")
@@ -132,7 +133,7 @@ class Servers:
                     else:
                         client = sock.accept()[0]
                         with client:
-                            client.settimeout(ANSWER_TIMEOUT)
+                            client.settimeout(REFUSAL)
                             client.recv(99)
                             client.sendall(key.data)
 

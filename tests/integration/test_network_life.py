@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from network_lab import Lab, Namespace, why_not
+from network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 from pyroute2 import IPRoute
 
 from orlop.errors import Conflict, Error
@@ -49,8 +49,8 @@ async def attach(
     return namespace, endpoint
 
 
-async def ask(source: Namespace, address: str, port: int) -> str:
-    return await asyncio.to_thread(source.ask, address, port)
+async def ask(source: Namespace, address: str, port: int, patience: float = PATIENCE) -> str:
+    return await asyncio.to_thread(source.ask, address, port, "tcp", patience)
 
 
 def interfaces(lab: Lab) -> set[str]:
@@ -150,7 +150,7 @@ async def test_the_next_daemon_finds_its_containers_connected_and_mends_the_rest
         await second.allocate(request(4, HTTP))
     await second.release(endpoint.record)
     await second.close()
-    assert await ask(lab.host, "127.0.0.1", 8080) == "-"
+    assert await ask(lab.host, "127.0.0.1", 8080, REFUSAL) == "-"
 
 
 async def test_the_next_daemon_serves_the_sockets_that_a_shim_held(lab: Lab) -> None:
@@ -182,8 +182,8 @@ async def test_two_instances_do_not_touch_each_other(lab: Lab) -> None:
     with pytest.raises(Error, match="address already in use"):
         await two.allocate(request(2, HTTP))
     assert await ask(b, "172.30.0.1", 8080) == "C1"
-    assert await ask(b, first.record.address, 80) == "-"
-    assert await ask(a, second.record.address, 80) == "-"
+    assert await ask(b, first.record.address, 80, REFUSAL) == "-"
+    assert await ask(a, second.record.address, 80, REFUSAL) == "-"
     rules = lab.host.run("nft", "list", "table", "inet", "orlop_d4e5f6")
 
     await one.release(first.record)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network_lab import Lab, Namespace, why_not
+from network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 
 from orlop.network.drivers.bridge import BridgeDriver
 from orlop.network.network import BridgeOptions, Endpoint, EndpointRequest, PortRequest
@@ -54,7 +54,10 @@ async def surprises(questions: list[Question]) -> list[str]:
     """Ask all at once, by TCP and UDP; return what was not as expected."""
     asked = [(*question, protocol) for question in questions for protocol in ("tcp", "udp")]
     answers = await asyncio.gather(
-        *(asyncio.to_thread(source.ask, address, port, protocol) for _, source, address, port, protocol in asked)
+        *(
+            asyncio.to_thread(source.ask, address, port, protocol, REFUSAL if wanted == "-" else PATIENCE)
+            for wanted, source, address, port, protocol in asked
+        )
     )
     return [
         f"{source.name} → {address} port {port}/{protocol}: {answer!r} instead of {wanted!r}"
@@ -172,7 +175,7 @@ async def test_a_udp_client_that_was_there_before_reaches_the_port_once_it_is_pu
         client.connect(("10.9.0.1", 8080))
 
         def ask() -> bytes:
-            for _ in range(3):
+            for _ in range(6):
                 try:
                     client.send(b"who?")
                     return client.recv(99)

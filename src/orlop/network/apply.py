@@ -5,27 +5,20 @@ Its sockets stay open: a start pays for its own requests only.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from orlop.formats.ctnetlink import PROTOCOLS, Flow, Match
-from orlop.formats.netlink import NetlinkFormatError, Request
+from orlop.formats.netlink import Request
 from orlop.formats.rtnetlink import delete_link
-from orlop.linux import conntrack, interfaces
+from orlop.linux import interfaces
 from orlop.linux.netlink import Netlink, NetlinkError
 from orlop.linux.nftables import Nftables
-from orlop.model.record import EndpointRecord
 from orlop.network.links import HostState, Plan
 
-__all__ = ["Performer", "has_ipv6"]
-
-log = logging.getLogger(__name__)
+__all__ = ["GONE", "Performer", "has_ipv6"]
 
 GONE = (errno.ENODEV, errno.ENOENT)
-ALL_INTERFACES = ("0.0.0.0", "::")
 
 
 class Performer:
@@ -83,40 +76,7 @@ class Performer:
         if number and number not in GONE:
             raise NetlinkError(number, f"delete link {name}")
 
-    def forget_ports(self, record: EndpointRecord) -> None:
-        """Forget tracked flows to this host's published UDP ports: they would go on past the new translation."""
-        ports = [port for port in record.ports if port.protocol == "udp"]
-        if not ports:
-            return
-        with _logged("tracked flows to new ports stay"):
-            here = {str(address.interface.ip) for address in interfaces.addresses(self._netlink)}
-            for port in ports:
-                wanted = here if port.host_ip in ALL_INTERFACES else {port.host_ip}
-                match = Match(6 if ":" in port.host_ip else 4, protocol=PROTOCOLS["udp"], port=port.host_port)
-                conntrack.forget(match, _destined_to(wanted))
-
-    def forget_addresses(self, record: EndpointRecord) -> None:
-        """Forget tracked flows from and to an endpoint's addresses: the next owner must not inherit them."""
-        with _logged("tracked flows of a released address stay"):
-            for address in filter(None, (record.address, record.address6)):
-                version = 6 if ":" in address else 4
-                conntrack.forget(Match(version, source=address))
-                conntrack.forget(Match(version, answering=address))
-
 
 def has_ipv6() -> bool:
     """Say whether the kernel has IPv6 turned on."""
     return Path("/proc/sys/net/ipv6").exists()
-
-
-def _destined_to(addresses: set[str]) -> Callable[[Flow], bool]:
-    return lambda flow: flow.destination in addresses or flow.destination.startswith("127.")
-
-
-@contextlib.contextmanager
-def _logged(what: str) -> Iterator[None]:
-    """Entries that stay end by themselves when they idle: that they could not be deleted is worth a line, no more."""
-    try:
-        yield
-    except (OSError, NetlinkFormatError) as error:
-        log.warning("%s: %s", what, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -21,13 +22,13 @@ from orlop.formats.netlink import NetlinkFormatError
 from orlop.formats.rtnetlink import mac_bytes
 from orlop.model.record import EndpointRecord
 from orlop.network import links
+from orlop.network.cleaning import Cleaner
 from orlop.network.drivers.bridge_host import BridgeHost
 from orlop.network.forwarding import RUN
 from orlop.network.ipam import Pool, derive_mac
 from orlop.network.network import BridgeOptions, Endpoint, EndpointRequest
 from orlop.network.ports import HostPorts
 from orlop.network.relay import Relay
-from orlop.network.removal import Removals
 
 __all__ = ["BridgeDriver"]
 
@@ -55,7 +56,7 @@ class BridgeDriver:
         self._sockets: dict[str, list[socket.socket]] = {}
         self._ports = HostPorts(options.default_ip)
         self._relay = Relay()
-        self._removals = Removals(lambda: self._connecting > 0)
+        self._cleaner = Cleaner(lambda: self._connecting > 0)
         self._opened: BridgeHost | None = None
         self._pool: Pool
         self._pool6: Pool | None = None
@@ -94,7 +95,7 @@ class BridgeDriver:
             sock.close()
         if self._pending:
             await asyncio.wait(self._pending)
-        await self._removals.close()
+        await self._cleaner.close()
         if host := self._opened:
             self._opened = None
             await self._in_worker(lambda: host.close(idle=not self._records))
@@ -150,6 +151,7 @@ class BridgeDriver:
             raise Internal(f"failed to connect the container to its network: {error}") from error
         finally:
             self._connecting -= 1
+        self._cleaner.connected(record)
         self.serve(record, endpoint.sockets)
         return links.interface_config(record, host_ipv6=host.ipv6)
 
@@ -179,13 +181,13 @@ class BridgeDriver:
             host = self._host
             work = self._in_worker(lambda: host.disconnect(record))
             self._pending.add(work)
-            work.add_done_callback(self._disconnected)
-            self._removals.add(record.host_ifname)
+            work.add_done_callback(functools.partial(self._disconnected, record))
 
-    def _disconnected(self, work: asyncio.Future[None]) -> None:
+    def _disconnected(self, record: EndpointRecord, work: asyncio.Future[None]) -> None:
         self._pending.discard(work)
+        self._cleaner.released(record)  # flows are forgotten when no rule makes them again
         if not work.cancelled() and (error := work.exception()):
-            log.error("an endpoint's traces stay on the host: %s", error)
+            log.error("published ports stay in the table: %s", error)
 
     def _in_worker(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Queue `work` at once: what is asked later is done later."""

@@ -14,7 +14,6 @@ from orlop.errors import Internal, InvalidArgument
 from orlop.formats.rtnetlink import Link, add_bridge, delete_link, set_link
 from orlop.linux.firewall import forwarding_blockers
 from orlop.linux.interfaces import read_sysctl, write_sysctl
-from orlop.linux.nftables import NftablesError
 from orlop.model.record import EndpointRecord
 from orlop.network import links
 from orlop.network.apply import Performer, has_ipv6
@@ -64,15 +63,10 @@ class BridgeHost:
         except OSError:
             self._performer.delete_link(plan.link)
             raise
-        self._performer.forget_ports(record)
 
     def disconnect(self, record: EndpointRecord) -> None:
-        """Take an endpoint's ports away and forget its flows; its link is removed by others, later."""
-        try:
-            self._table.withdraw(record)
-        except NftablesError as error:
-            log.error("ports of endpoint %s stay in the table: %s", record.endpoint_id[:12], error)
-        self._performer.forget_addresses(record)
+        """Take an endpoint's ports away; its link is removed by others, later. Raises OSError."""
+        self._table.withdraw(record)
 
     def close(self, idle: bool) -> None:
         """Let go. When the network is `idle`, forwarding is given back."""

@@ -1,0 +1,65 @@
+"""Which tracked connections have to be forgotten when a port is published or an address changes hands.
+
+A walk over the kernel's table takes 15 ms even when it is empty (262,144 buckets), so it is not on the path of a start
+and as rare as can be. Entries that stay end by themselves once they idle: that they could not be deleted is worth a
+line in the log, no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Iterator
+
+from orlop.formats.ctnetlink import PROTOCOLS, Flow, Match
+from orlop.formats.netlink import NetlinkFormatError
+from orlop.linux import conntrack, interfaces
+from orlop.linux.netlink import Netlink
+from orlop.model.record import EndpointRecord
+
+__all__ = ["forget_addresses", "forget_ports", "has_datagrams"]
+
+log = logging.getLogger(__name__)
+
+ALL_INTERFACES = ("0.0.0.0", "::")
+
+
+def has_datagrams(record: EndpointRecord) -> bool:
+    """Say whether an endpoint publishes ports whose clients do not notice that something has changed."""
+    return any(port.protocol == "udp" for port in record.ports)
+
+
+def forget_ports(record: EndpointRecord) -> None:
+    """Forget flows to this host's newly published UDP ports: they would go on past the new translation."""
+    with _logged("tracked flows to new ports stay"):
+        with Netlink() as netlink:
+            here = {str(address.interface.ip) for address in interfaces.addresses(netlink)}
+        for port in record.ports:
+            if port.protocol == "udp":
+                match = Match(6 if ":" in port.host_ip else 4, protocol=PROTOCOLS["udp"], port=port.host_port)
+                conntrack.forget(match, _to(here if port.host_ip in ALL_INTERFACES else {port.host_ip}))
+
+
+def forget_addresses(addresses: Collection[str]) -> None:
+    """Forget flows from and to addresses of containers that are gone: their next owners must not inherit them."""
+    with _logged("tracked flows of released addresses stay"):
+        for version in (4, 6):
+            gone = {address for address in addresses if (":" in address) == (version == 6)}
+            if gone:
+                conntrack.forget(Match(version), _of(gone))
+
+
+def _to(addresses: Collection[str]) -> Callable[[Flow], bool]:
+    return lambda flow: flow.destination in addresses or flow.destination.startswith("127.")
+
+
+def _of(addresses: Collection[str]) -> Callable[[Flow], bool]:
+    return lambda flow: flow.source in addresses or flow.answering in addresses
+
+
+@contextlib.contextmanager
+def _logged(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, NetlinkFormatError) as error:
+        log.warning("%s: %s", what, error)

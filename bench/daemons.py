@@ -91,6 +91,7 @@ def orlopd() -> Iterator[Managed]:
             *(f"--pidfile={root}/pid", f"--config-file={root}/daemon.json"),
         ]
         yield from _running(Managed("orlop", root, netns, command))
+        _remove_cgroups(f"orlop-{(root / 'data/instance').read_text().strip()}")
 
 
 @contextlib.contextmanager
@@ -122,6 +123,7 @@ def dockerd(program: str = "") -> Iterator[Managed]:
                 *("nsenter", mounts, "--", found, f"--host=unix://{root}/api.sock", f"--data-root={root}/data"),
                 *(f"--exec-root={root}/run", f"--pidfile={root}/pid", f"--config-file={root}/daemon.json"),
                 *(f"--containerd={root}/cd.sock", "--userland-proxy=false", "--live-restore"),
+                f"--cgroup-parent=/{netns}",
             ]
             deadline = time.monotonic() + 30
             while not (root / "cd.sock").exists() and time.monotonic() < deadline:
@@ -132,6 +134,14 @@ def dockerd(program: str = "") -> Iterator[Managed]:
         finally:
             runtime.terminate()
             runtime.wait()
+            _remove_cgroups(netns)
+
+
+def _remove_cgroups(name: str) -> None:
+    """Remove the empty cgroups that an engine leaves for its next start."""
+    root = Path("/sys/fs/cgroup")
+    for cgroup in (*root.glob(name), *root.glob(f"*/{name}")):
+        cgroup.rmdir()
 
 
 def _running(engine: Managed) -> Iterator[Managed]:

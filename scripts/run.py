@@ -28,7 +28,7 @@ IMAGE = "busybox:latest"
 # Runs inside the container; each line shows one kind of isolation.
 TOUR = """
 echo "  host name   $(hostname)"
-echo "  processes   $(ps -o pid | tail -n +2 | wc -l) (this shell is pid $$)"
+echo "  processes   this shell is pid $$, nothing of the host is seen: $(ls -d /proc/[0-9]* | wc -l) in all"
 echo "  mounts      $(wc -l </proc/self/mounts), root is $(awk '$2 == "/" {print $3}' /proc/self/mounts)"
 echo "  address     $(ip -4 -o addr show eth0 2>/dev/null | awk '{print $4}')"
 echo "  user        $(id -un), capabilities $(awk '/CapEff/ {print $2}' /proc/self/status)"

@@ -45,6 +45,7 @@ _LEFT_OUT: dict[str | None, dict[str, Any]] = {
 # JSON's names and those of Docker's Go types, where they differ.
 _GO_NAMES = {
     "Id": "ID",
+    "ApiVersion": "APIVersion",
     "CpuShares": "CPUShares",
     "NanoCpus": "NanoCPUs",
     "CpuPeriod": "CPUPeriod",

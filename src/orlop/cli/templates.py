@@ -35,7 +35,16 @@ def _title(text: str) -> str:
 
 def _json(value: Any) -> str:
     to_json = getattr(value, "to_json", None)
-    return to_json() if to_json is not None else go_json(value)
+    return to_json() if to_json is not None else go_json(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with its typed maps made plain ones, in the order of their keys."""
+    if isinstance(value, gotpl.TypedMap):
+        return {key: value[key] for key in sorted(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {

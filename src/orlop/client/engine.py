@@ -88,7 +88,8 @@ class Engine:
     def each(self, requests: Sequence[Call[T]]) -> Iterator[T | errors.Error]:
         """Carry calls out side by side and yield, in their order, what each returned or the error it ended with."""
         if len(requests) == 1:
-            yield self._attempt(requests[0])
+            only: T | errors.Error = self._attempt(requests[0])
+            yield only
             return
         self.negotiate()
         for start in range(0, len(requests), _SIDE_BY_SIDE):
@@ -99,7 +100,8 @@ class Engine:
                     headers = [*FIXED_HEADERS, *call.headers]
                     connection.send(call.method, f"/v{self.version}{call.target}", headers, call.body)
                 for call, connection in zip(part, connections, strict=True):
-                    yield self._outcome(call, connection)
+                    outcome: T | errors.Error = self._outcome(call, connection)
+                    yield outcome
             finally:
                 for connection in connections:
                     connection.close()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from orlop import errors
 from orlop.cli.command import at_least, command
 from orlop.cli.commands.image import platform_json
+from orlop.cli.document import renderer
 from orlop.cli.failure import CommandError, daemon_message
 from orlop.cli.flags import BOOL, STRING, Flag, Options
 from orlop.cli.output import indent_json
 from orlop.cli.session import Session
 from orlop.client import calls
 from orlop.client.call import Call
-from orlop.formats.template import go_json, go_quote, go_text, parse
+from orlop.formats.template import go_quote
 
 __all__ = ["inspect", "inspect_container", "inspect_image", "inspect_volume"]
 
@@ -112,13 +112,13 @@ def inspect_volume(session: Session, options: Options, arguments: list[str]) -> 
 
 def _show(session: Session, format: str, names: Sequence[str], fetch: Callable[[str], bytes]) -> None:
     """Print what is found in the format wanted, then everything that was not found."""
-    render = None if format in ("", "json") else _renderer(format)
+    render = None if format in ("", "json") else renderer(format)
     found: list[str] = []
     failed: list[str] = []
     for name in names:
         try:
             raw = fetch(name).decode().strip()
-            found.append(raw if render is None else render(raw))
+            found.append(raw if render is None else render(json.loads(raw)))
         except errors.Error as error:
             failed.append(daemon_message(error))
         except CommandError as error:
@@ -131,52 +131,3 @@ def _show(session: Session, format: str, names: Sequence[str], fetch: Callable[[
         sys.stdout.write(indent_json(f"[{','.join(found)}]") + "\n")
     if failed:
         raise CommandError("\n".join(failed))
-
-
-def _renderer(format: str) -> Callable[[str], str]:
-    parts = parse(format)
-    if parts is None:
-        return _full_renderer(format)
-
-    def render(raw: str) -> str:
-        document = json.loads(raw)
-        try:
-            return "".join(
-                part if isinstance(part, str) else (go_json if part.as_json else go_text)(_look_up(document, part.path))
-                for part in parts
-            )
-        except LookupError:  # the names of Go's structs, absent fields, and the error if it is one
-            return _full_renderer(format)(raw)
-
-    return render
-
-
-def _look_up(document: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        if not isinstance(document, dict):
-            raise LookupError(name)
-        document = document[name]
-    return document
-
-
-def _full_renderer(format: str) -> Callable[[str], str]:
-    from orlop.cli.godata import documents
-    from orlop.cli.templates import MissingKey, Template, TemplateProblem
-
-    try:
-        template = Template(format, strict=True)
-    except TemplateProblem as error:
-        raise CommandError(f"template parsing error: {error}", 64) from None
-
-    def render(raw: str) -> str:
-        problem: TemplateProblem | None = None
-        for document in documents(json.loads(raw)):
-            try:
-                return template.render(document)
-            except MissingKey as error:
-                problem = error
-            except TemplateProblem as error:
-                raise CommandError(f"template parsing error: {error}") from None
-        raise CommandError(f"template parsing error: {problem}")
-
-    return render

@@ -25,7 +25,8 @@ _CONTAINERS = "CONTAINER [CONTAINER...]"
 def for_each(session: Session, names: list[str], call: Callable[[str], Call[None]]) -> None:
     """Make a call for each container, side by side; print the names of those that succeeded, then all errors."""
     failed: list[str] = []
-    for name, outcome in zip(names, session.engine.each([call(name) for name in names]), strict=True):
+    outcomes = session.engine.each([call(name) for name in names])
+    for name, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome, errors.Error):
             failed.append(daemon_message(outcome))
         else:

@@ -35,8 +35,8 @@ def logs(session: Session, options: Options, arguments: list[str]) -> None:
     response = session.engine.open(
         calls.container_logs(
             container["Id"],
-            since=timestamp(options.since, "since"),
-            until=timestamp(options.until, "until"),
+            since=timestamp(options.since, 'invalid value for "since": '),
+            until=timestamp(options.until, 'invalid value for "until": '),
             timestamps=options.timestamps,
             follow=options.follow,
             tail=options.tail,
@@ -57,8 +57,11 @@ def logs(session: Session, options: Options, arguments: list[str]) -> None:
         raise CommandError(f"Unrecognized input header: {error}") from None
 
 
-def timestamp(text: str, name: str) -> str:
-    """Return a time of the user's as the API takes it, ``seconds.nanoseconds``; empty stays empty."""
+def timestamp(text: str, problem: str = "") -> str:
+    """Return a time of the user's as the API takes it, ``seconds.nanoseconds``; empty stays empty.
+
+    `problem` stands before the reason when the text is no time.
+    """
     if not text:
         return ""
     import time
@@ -68,5 +71,5 @@ def timestamp(text: str, name: str) -> str:
     try:
         nanoseconds = parse_time(text, time.time_ns())
     except errors.InvalidArgument as error:
-        raise CommandError(f'invalid value for "{name}": {error}') from None
+        raise CommandError(f"{problem}{error}") from None
     return f"{nanoseconds // SECOND}.{nanoseconds % SECOND:09d}"

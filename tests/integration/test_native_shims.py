@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runtime_lab import BUSYBOX, Lab, attach_pair, read_all, read_until
 
 from orlop.errors import Conflict, StartFailed
 from orlop.runtime.runtime import ExecRequest, Exit, Stdio
 from orlop.runtime.task import NativeTask
+from support.runtime_lab import BUSYBOX, Lab, attach_pair, read_all, read_until
 
 pytestmark = pytest.mark.root
 
@@ -228,7 +228,7 @@ DAEMON = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from runtime_lab import Lab
+from support.runtime_lab import Lab
 
 async def main():
     lab = Lab(Path(sys.argv[1]))
@@ -250,7 +250,7 @@ async def test_kill_9_of_the_daemon_in_the_middle_of_starts_leaves_each_running_
 ) -> None:
     root = tmp_path / "other"
     root.mkdir()
-    command = [sys.executable, "-c", DAEMON, str(root), str(Path(__file__).parent), lab.name]
+    command = [sys.executable, "-c", DAEMON, str(root), str(Path(__file__).parent.parent), lab.name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:  # noqa: ASYNC220
         assert daemon.stdout is not None
         assert daemon.stdout.readline() == "go\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -29,6 +30,7 @@ IN_ROOT = 0x10
 
 _HOW = struct.Struct("QQQ")
 _RETRIES = 128
+_MAX_LINKS = 40
 
 
 def openat2(directory: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -54,42 +56,46 @@ def open_in_root(root_fd: int, path: str | bytes, flags: int, mode: int = 0, *, 
 def make_directory(root_fd: int, path: str, mode: int = 0o755, *, resolve: int = 0) -> int:
     """Open the directory `path` beneath `root_fd` (O_PATH); make what is missing of it (less the umask).
 
-    Links on the way are followed inside the root. A dangling link is not made whole: EEXIST.
+    Links on the way are followed inside the root, also where they dangle: then their target is made.
     """
-    flags = os.O_PATH | os.O_DIRECTORY
-    try:
-        return open_in_root(root_fd, path or "/", flags, resolve=resolve)
-    except FileNotFoundError:
-        pass
-    parent, name = _split(path)
-    parent_fd = make_directory(root_fd, parent, mode, resolve=resolve)
-    try:
-        try:
-            os.mkdir(name, mode, dir_fd=parent_fd)
-        except FileExistsError:
-            # Another start may have made it (a shared volume); a dangling link fails here with ELOOP or ENOENT.
-            pass
-        return openat2(parent_fd, name, flags | os.O_NOFOLLOW, resolve=BENEATH | NO_SYMLINKS)
-    finally:
-        os.close(parent_fd)
+    return _make(root_fd, path or "/", mode, resolve, os.O_DIRECTORY, _MAX_LINKS)
 
 
 def make_file(root_fd: int, path: str, mode: int = 0o644) -> int:
     """Open the file `path` beneath `root_fd` (O_PATH), whatever its type; if it is missing make an empty one."""
+    return _make(root_fd, path, mode, 0, 0, _MAX_LINKS)
+
+
+def _make(root_fd: int, path: str, mode: int, resolve: int, kind: int, links: int) -> int:
+    """Open `path`, or make it: a directory if `kind` is O_DIRECTORY. Every step is one name in an open directory."""
     try:
-        return open_in_root(root_fd, path, os.O_PATH)
+        return open_in_root(root_fd, path, os.O_PATH | kind, resolve=resolve)
     except FileNotFoundError:
-        pass
-    parent, name = _split(path)
-    parent_fd = make_directory(root_fd, parent)
+        parent, name = _split(path)
+    parent_fd = _make(root_fd, parent or "/", 0o755, resolve, os.O_DIRECTORY, links)
     try:
         try:
-            os.mknod(name, stat.S_IFREG | mode, dir_fd=parent_fd)
-        except FileExistsError:
-            pass
-        return openat2(parent_fd, name, os.O_PATH | os.O_NOFOLLOW, resolve=BENEATH | NO_SYMLINKS)
+            if kind:
+                os.mkdir(name, mode, dir_fd=parent_fd)
+            else:
+                os.mknod(name, stat.S_IFREG | mode, dir_fd=parent_fd)
+        except FileExistsError:  # a dangling link, or another start made it in a volume that both have
+            target = _link_target(parent_fd, name)
+            if target is not None:
+                if resolve & NO_SYMLINKS or not links:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+                path = target if target.startswith("/") else f"{parent}/{target}"
+                return _make(root_fd, path, mode, resolve, kind, links - 1)
+        return openat2(parent_fd, name, os.O_PATH | os.O_NOFOLLOW | kind, resolve=BENEATH | NO_SYMLINKS)
     finally:
         os.close(parent_fd)
+
+
+def _link_target(directory: int, name: str) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:  # EINVAL: it is no link
+        return None
 
 
 def open_regular(root_fd: int, path: str, proc_fds: int) -> int:
@@ -101,7 +107,7 @@ def open_regular(root_fd: int, path: str, proc_fds: int) -> int:
     path_fd = open_in_root(root_fd, path, os.O_PATH)
     try:
         if not stat.S_ISREG(os.fstat(path_fd).st_mode):
-            raise OSError(22, "not a regular file", path)
+            raise OSError(errno.EINVAL, "not a regular file", path)
         return os.open(str(path_fd), os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fds)
     finally:
         os.close(path_fd)
@@ -110,5 +116,5 @@ def open_regular(root_fd: int, path: str, proc_fds: int) -> int:
 def _split(path: str) -> tuple[str, str]:
     parent, _, name = path.rstrip("/").rpartition("/")
     if name in ("", ".", ".."):
-        raise OSError(22, "not a name", path)
+        raise OSError(errno.EINVAL, "not a name", path)
     return parent, name

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import faulthandler
 import json
 import logging
 import os
@@ -19,7 +18,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orlop.daemon import config, sockets, systemd
@@ -27,6 +25,7 @@ from orlop.daemon import log as logs
 from orlop.daemon.config import Settings
 from orlop.daemon.hosts import parse_host
 from orlop.daemon.locks import lock_root, pid_file
+from orlop.daemon.stacks import write_stacks
 from orlop.errors import Error
 
 if TYPE_CHECKING:
@@ -202,13 +201,10 @@ class Daemon:
 
     def _dump_stacks(self) -> None:
         """Write what every thread and task is doing into the exec root (SIGUSR1)."""
-        path = Path(self._settings.engine.exec_root) / f"stacks-{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}.log"
+        name = f"stacks-{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}.log"
+        path = self._settings.engine.exec_root / name
         try:
-            with path.open("w") as file:
-                faulthandler.dump_traceback(file, all_threads=True)
-                for task in asyncio.all_tasks():
-                    file.write(f"\n{task.get_name()}: {task.get_coro()!r}\n")
-                    task.print_stack(file=file)
+            write_stacks(path)
         except OSError as error:
             log.error("stacks could not be written: %s", error)
         else:

@@ -18,6 +18,7 @@ from orlop.engine.containers import attach, exec
 from orlop.engine.hijack import AttachOptions, Hijackable
 from orlop.errors import NotFound
 from orlop.model.api.exec import ExecStart
+from support.certificates import Authority
 from support.wire import Fake, Wire, message
 
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
@@ -248,31 +249,8 @@ async def test_many_clients_at_once_get_their_own_bytes(served: Path, shim: list
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a key and a certificate for localhost."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 class TLSWire:
@@ -321,10 +299,10 @@ TLSClient = Callable[[Callable[[TLSWire], bytes]], Awaitable[bytes]]
 
 
 @pytest.fixture
-async def tls(engine: SimpleNamespace, certificate: Path) -> AsyncIterator[TLSClient]:
+async def tls(engine: SimpleNamespace, authority: Authority) -> AsyncIterator[TLSClient]:
     """Run a blocking client on a TLS connection to the API."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(authority.server)
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     api = Api(engine)  # type: ignore[arg-type]
@@ -332,7 +310,7 @@ async def tls(engine: SimpleNamespace, certificate: Path) -> AsyncIterator[TLSCl
 
     def client(work: Callable[[TLSWire], bytes]) -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
-            return work(TLSWire(plain, ssl.create_default_context(cafile=str(certificate))))
+            return work(TLSWire(plain, ssl.create_default_context(cafile=str(authority.ca))))
 
     yield lambda work: asyncio.get_running_loop().run_in_executor(None, client, work)
     await api.close(patience=0.5)

@@ -24,25 +24,31 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
-def member(name: str, data: bytes | None = None, *, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
+class Member(tarfile.TarInfo):
+    """A member with its content."""
+
+    data = b""
+
+
+def member(name: str, data: bytes | None = None, *, kind: bytes = tarfile.REGTYPE, **fields: Any) -> Member:
     """Return a member for `layer`; a name that ends with a slash is a directory."""
-    info = tarfile.TarInfo(name.rstrip("/") or "/")
+    info = Member(name.rstrip("/") or "/")
     info.type = tarfile.DIRTYPE if name.endswith("/") and kind == tarfile.REGTYPE else kind
     info.mode = 0o755 if info.isdir() else 0o644
     info.size = len(data or b"") if kind == tarfile.REGTYPE else 0
     info.mtime = 1_700_000_000
     for key, value in fields.items():
         setattr(info, key, value)
-    info.data = data or b""  # type: ignore[attr-defined]
+    info.data = data or b""
     return info
 
 
-def layer(*members: tarfile.TarInfo, format: int = tarfile.PAX_FORMAT) -> bytes:
+def layer(*members: Member, format: int = tarfile.PAX_FORMAT) -> bytes:
     """Return the tar of `members`."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=format) as tar:
         for info in members:
-            tar.addfile(info, io.BytesIO(info.data) if info.size else None)  # type: ignore[attr-defined]
+            tar.addfile(info, io.BytesIO(info.data) if info.size else None)
     return out.getvalue()
 
 

@@ -22,7 +22,8 @@ __all__ = ["ADDED", "DELETED", "MODIFIED", "changes"]
 MODIFIED, ADDED, DELETED = 0, 1, 2
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_DEPTH = 1024
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What opening a directory says that went meanwhile, or that lies deeper than a path can be long."""
 
 
 def changes(rootfs: Rootfs) -> list[dict[str, Any]]:
@@ -33,7 +34,10 @@ def changes(rootfs: Rootfs) -> list[dict[str, Any]]:
     """
     with _Layers(rootfs.lower) as layers:
         upper = os.open(rootfs.upper, _OPEN)
-        found = dict(_walk(upper, "", layers, hidden=False))
+        try:
+            found = dict(_walk(upper, layers))
+        finally:
+            os.close(upper)
     for path in [path for path, kind in found.items() if kind != MODIFIED]:
         parent = path.rpartition("/")[0]
         if parent:
@@ -70,7 +74,7 @@ class _Layers:
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)
                 return None if _is_whiteout(status) else status
             except FileNotFoundError:
-                if has_xattr(f"/proc/self/fd/{directory}/.", OPAQUE_XATTR):
+                if has_xattr(f"/proc/self/fd/{directory}", OPAQUE_XATTR, follow=True):
                     return None
             finally:
                 os.close(directory)
@@ -84,11 +88,11 @@ class _Layers:
             try:
                 directory = open_in_root(fd, path, os.O_PATH | os.O_DIRECTORY, resolve=NO_SYMLINKS)
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                if error.errno not in _GONE:
                     raise
             else:
                 try:
-                    if has_xattr(f"/proc/self/fd/{directory}/.", OPAQUE_XATTR):
+                    if has_xattr(f"/proc/self/fd/{directory}", OPAQUE_XATTR, follow=True):
                         return True
                 finally:
                     os.close(directory)
@@ -102,7 +106,7 @@ class _Layers:
             try:
                 directory = open_in_root(fd, path, os.O_RDONLY | os.O_DIRECTORY, resolve=NO_SYMLINKS)
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                if error.errno not in _GONE:
                     raise
                 continue
             try:
@@ -112,47 +116,46 @@ class _Layers:
         return {name for name in names if self.status(f"{path}/{name}")}
 
 
-def _walk(fd: int, path: str, layers: _Layers, *, hidden: bool) -> Iterator[tuple[str, int]]:
-    """Yield the changes in the directory `fd` of the upper, which this closes; `hidden`: nothing below counts."""
-    try:
-        for name in os.listdir(fd):
-            try:
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            yield from _entry(fd, f"{path}/{name}", name, status, layers, hidden)
-    finally:
-        os.close(fd)
+def _walk(upper: int, layers: _Layers) -> Iterator[tuple[str, int]]:
+    """Yield the changes in the upper directory, in no order; directories that are there by the way are left out."""
+    pending = [("", False)]
+    while pending:
+        path, hidden = pending.pop()  # hidden: no layer below has anything that shows here
+        try:
+            fd = open_in_root(upper, path or "/", _OPEN, resolve=NO_SYMLINKS)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            continue
+        try:
+            if path and has_xattr(f"/proc/self/fd/{fd}", OPAQUE_XATTR, follow=True) and not hidden:
+                for name in layers.children(path) - set(os.listdir(fd)):
+                    yield f"{path}/{name}", DELETED
+            for name in os.listdir(fd):
+                child = f"{path}/{name}"
+                try:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                below = None if hidden else layers.status(child)
+                kind = _kind(status, below)
+                if kind is not None:
+                    yield child, kind
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append((child, below is None or not stat.S_ISDIR(below.st_mode)))
+        finally:
+            os.close(fd)
 
 
-def _entry(
-    fd: int, path: str, name: str, status: os.stat_result, layers: _Layers, hidden: bool
-) -> Iterator[tuple[str, int]]:
-    below = None if hidden else layers.status(path)
+def _kind(status: os.stat_result, below: os.stat_result | None) -> int | None:
+    """Tell what happened to a name in the upper directory; None for nothing that counts."""
     if _is_whiteout(status):
-        if below is not None:
-            yield path, DELETED
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        yield path, ADDED if below is None else MODIFIED
-        return
-    try:
-        directory = os.open(name, _OPEN, dir_fd=fd)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    opaque = has_xattr(f"/proc/self/fd/{directory}/.", OPAQUE_XATTR)
-    merged = below is not None and stat.S_ISDIR(below.st_mode)
+        return None if below is None else DELETED
     if below is None:
-        yield path, ADDED
-    elif opaque or not merged or not _same_directory(status, below):
-        yield path, MODIFIED
-    if opaque and merged:
-        for gone in layers.children(path) - set(os.listdir(directory)):
-            yield f"{path}/{gone}", DELETED
-    if path.count("/") > _MAX_DEPTH:
-        os.close(directory)
-        return
-    yield from _walk(directory, path, layers, hidden=hidden or not merged)
+        return ADDED
+    if stat.S_ISDIR(status.st_mode) and stat.S_ISDIR(below.st_mode) and _same_directory(status, below):
+        return None
+    return MODIFIED
 
 
 def _same_directory(one: os.stat_result, other: os.stat_result) -> bool:

@@ -8,6 +8,7 @@ it is depends on its parents. An image takes the second where there is one.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Layers:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (path / _EMPTY).mkdir(mode=0o755, exist_ok=True)
         self._names = set(os.listdir(path)) - {_EMPTY}
+        self._lock = threading.Lock()
         self._opaque: dict[str, bool] = {}  # layers never change, so what is known of one stays true
 
     def has(self, name: str) -> bool:
@@ -54,17 +56,19 @@ class Layers:
 
     def add(self, directory: Path, name: str) -> None:
         """Let the finished `directory` be the layer `name`; if there is one already, drop it. Raises `OSError`."""
-        if self.has(name):
-            self.scratch.discard(directory)
-            return
-        directory.rename(self.path / name)
-        self._names.add(name)
+        with self._lock:  # two operations may bring the same layer
+            if name not in self._names:
+                directory.rename(self.path / name)
+                self._names.add(name)
+                return
+        self.scratch.discard(directory)
 
     def remove(self, name: str) -> None:
         """Remove a layer; it is gone at once, its files a little later. Raises `OSError`."""
-        self._names.discard(name)
-        self._opaque.pop(name, None)
-        self.scratch.discard(self.path / name)
+        with self._lock:
+            self._names.discard(name)
+            self._opaque.pop(name, None)
+            self.scratch.discard(self.path / name)
 
     def sync_names(self) -> None:
         """Make the names of new layers durable."""
@@ -117,6 +121,6 @@ class Layers:
         return has_xattr(directory, OPAQUE_XATTR)
 
 
-def has_xattr(path: str, name: str) -> bool:
+def has_xattr(path: str, name: str, *, follow: bool = False) -> bool:
     """Tell whether `path` has the extended attribute `name`. Raises `OSError`."""
-    return name in os.listxattr(path, follow_symlinks=False)
+    return name in os.listxattr(path, follow_symlinks=follow)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.images.attributes import publish
@@ -47,8 +48,9 @@ async def import_image(
         ),
     )
     try:
-        async for _ in upload.progress():
-            pass
+        async with aclosing(upload.progress()) as progress:
+            async for _ in progress:
+                pass
         record = upload.result
         if record is None:
             raise RuntimeError("the import ended without an image")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.images.attributes import publish
@@ -37,8 +38,9 @@ async def load(
         ),
     )
     try:
-        async for message in upload.progress():
-            yield message
+        async with aclosing(upload.progress()) as progress:
+            async for message in progress:
+                yield message
         loaded = upload.result or []
         messages = _messages(engine, loaded)
         await engine.images.add([(image.record, image.names) for image in loaded])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import platform
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Generic, TypeVar
 
 from orlop.errors import Unavailable
@@ -34,8 +34,8 @@ class Upload(Generic[T]):
         self._messages: asyncio.Queue[Json | None] = asyncio.Queue()
         self.result: T | None = None
 
-    async def progress(self) -> AsyncIterator[Json]:
-        """Yield the messages of the work until it is done. Raises what it raised."""
+    async def progress(self) -> AsyncGenerator[Json, None]:
+        """Yield the messages of the work until it is done; to be closed if it is left. Raises what it raised."""
         loop = asyncio.get_running_loop()
         pipe = Pipe()
 

@@ -30,6 +30,7 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 _REFERENCE_TYPE = "vnd.docker.reference.type"
 _MAX_DEPTH = 4
 _MAX_MANIFESTS = 10_000
+_ABSENT = msgspec.Raw(b"null")
 
 
 class _PlatformDocument(msgspec.Struct):
@@ -49,15 +50,15 @@ class _Descriptor(msgspec.Struct, rename="camel"):
 class _Index(msgspec.Struct, rename="camel"):
     manifests: list[_Descriptor] | None = None
     media_type: str = ""
-    config: msgspec.Raw | None = None
-    layers: msgspec.Raw | None = None
+    config: msgspec.Raw = _ABSENT
+    layers: msgspec.Raw = _ABSENT
 
 
 class _Manifest(msgspec.Struct, rename="camel"):
     config: _Descriptor
     layers: list[_Descriptor]
     media_type: str = ""
-    manifests: msgspec.Raw | None = None
+    manifests: msgspec.Raw = _ABSENT
 
 
 def list_images(members: Spool, host: Platform, wanted: Platform | None) -> list[Listed]:
@@ -112,7 +113,7 @@ def _manifests(members: Spool, descriptor: _Descriptor, depth: int) -> list[_Des
 
 def _image(members: Spool, descriptor: _Descriptor, names: tuple[str, ...]) -> Listed:
     manifest: _Manifest = decode(_blob(members, descriptor), _Manifest, descriptor.digest)
-    if manifest.manifests is not None:
+    if manifest.manifests != _ABSENT:
         raise InvalidArgument(f"invalid archive: {descriptor.digest} is both a manifest and an index")
     if manifest.config.media_type not in _CONFIGS:
         raise InvalidArgument(f"invalid archive: {manifest.config.media_type!r} is no image configuration")
@@ -156,7 +157,7 @@ def _platform(descriptor: _Descriptor, host: Platform) -> Platform:
 
 def _decode_index(data: bytes, name: str) -> _Index:
     index: _Index = decode(data, _Index, name)
-    if index.config is not None or index.layers is not None:
+    if index.config != _ABSENT or index.layers != _ABSENT:
         raise InvalidArgument(f"invalid archive: {name} is both a manifest and an index")
     return index
 

@@ -21,10 +21,12 @@ from orlop.engine.config import EngineConfig
 from orlop.engine.containers.registry import Registry
 from orlop.engine.containers.supervise import Supervisor
 from orlop.engine.events import Events
-from orlop.errors import Internal
+from orlop.errors import Internal, InvalidArgument
 from orlop.formats import identity
 from orlop.image.images import Images
 from orlop.image.snapshots.overlay import OverlaySnapshots
+from orlop.linux import cgroup
+from orlop.linux.seccomp import profile
 from orlop.model.record import ContainerRecord
 from orlop.network.drivers.bridge import BridgeDriver
 from orlop.network.network import BridgeOptions
@@ -56,6 +58,7 @@ class Engine:
     bridge: BridgeDriver | None
     volumes: LocalVolumes
     events: Events
+    seccomp_profile: dict[str, Any] | None  # the daemon's own, in Docker's format; None for the built-in one
     closing = False
 
     def __init__(self, config: EngineConfig) -> None:
@@ -83,6 +86,7 @@ class Engine:
         for directory in (config.data_root / "containers", config.data_root / "tmp", config.exec_root / "c"):
             directory.mkdir(mode=0o710, parents=True, exist_ok=True)
         self.facts = await asyncio.to_thread(read_facts)
+        self.seccomp_profile = _seccomp_profile(config.seccomp_profile)
         self.store = await Store.open(config.data_root / "orlop.db")
         parts.push_async_callback(self.store.close)
         self.events = await Events.open(self.store)
@@ -95,7 +99,7 @@ class Engine:
         await self.containers.load()
         self.parking = Parking()
         parts.callback(self.parking.close)
-        self.runtime = NativeRuntime(config.exec_root, Supervisor(self))
+        self.runtime = NativeRuntime(config.exec_root, Supervisor(self), self._kill_rest)
         await self.runtime.open()
         parts.push_async_callback(self.runtime.close)
         await reconcile.adopt(self)
@@ -146,6 +150,12 @@ class Engine:
             return f"/{parent.strip('/')}/orlop-{self.instance}-{record.id}"
         return f"/orlop-{self.instance}/{record.id}"
 
+    def _kill_rest(self, container_id: str) -> None:
+        """Kill whatever runs in a container's cgroup; runs in a thread, when its shim died."""
+        container = self.containers.get(container_id)
+        if container:
+            cgroup.open_cgroup(self.cgroup_path(container.record)).kill()
+
     def network_id(self, name: str) -> str:
         """Return the id of a predefined network: the same for the life of the data root."""
         return hashlib.sha256(f"{self.instance}/{name}".encode()).hexdigest()
@@ -165,3 +175,15 @@ def _instance(data_root: Path) -> str:
     if len(text) != 6 or any(char not in "0123456789abcdef" for char in text):
         raise Internal(f"{path} does not hold an instance id (6 hexadecimal characters)")
     return text
+
+
+def _seccomp_profile(setting: str) -> dict[str, Any] | None:
+    """Return the daemon's seccomp profile: that of a file, an empty one for "unconfined", None for the built-in one."""
+    if setting in ("", "builtin", "default"):
+        return None
+    if setting == "unconfined":
+        return {}
+    try:
+        return profile.parse(Path(setting).read_text())
+    except OSError as error:
+        raise InvalidArgument(f"opening seccomp profile ({setting}) failed: {error.strerror}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.containers import start
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotImplementedYet
-from orlop.runtime.logs import LogQuery, read_logs
+from orlop.runtime.logs import LogQuery, details_prefix, read_logs
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -60,10 +60,10 @@ def _end(engine: Engine, container: Container) -> asyncio.Future[None]:
 
 
 def _details(container: Container) -> str:
-    """Return the labels and variables that the log options name, as `docker logs --details` shows them."""
+    """Return what `docker logs --details` puts before each line: the labels and variables that the log options name."""
     config, options = container.record.config, container.record.host_config.log_config.config or {}
     labels = config.labels or {}
     environment = dict(entry.partition("=")[::2] for entry in config.env or [])
     chosen = {key: labels[key] for key in options.get("labels", "").split(",") if key in labels}
     chosen |= {key: environment[key] for key in options.get("env", "").split(",") if key in environment}
-    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
+    return details_prefix(chosen)

@@ -12,7 +12,7 @@ from orlop.engine.containers import networking
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument
 from orlop.model.record import ContainerRecord
-from orlop.runtime import devices, security
+from orlop.runtime import security
 from orlop.runtime.spec import SpecContext, build_spec
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def context(engine: Engine, container: Container) -> SpecContext:
         namespaces=_namespaces(engine, record),
         shm=_shared_memory(engine, record),
         init_binary=_init_binary(engine) if record.host_config.init else None,
-        devices=devices.host_devices,
+        seccomp_default=engine.seccomp_profile,
+        no_new_privileges=engine.config.no_new_privileges,
         default_ulimits=engine.config.default_ulimits,
+        mountinfo=Path("/proc/self/mountinfo").read_text,
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 
+from orlop.formats.ctnetlink import Match, list_flows, parse_flow
+from orlop.linux.netlink import NETLINK_NETFILTER, Netlink
 from orlop.network.drivers.bridge import BridgeDriver
 from orlop.network.network import BridgeOptions, Endpoint, EndpointRequest, PortRequest
 
@@ -163,32 +167,35 @@ async def test_ports_are_served_while_somebody_has_flushed_the_rules_and_come_ba
     await driver.close()
 
 
-async def test_a_udp_client_that_was_there_before_reaches_the_port_once_it_is_published(lab: Lab) -> None:
+async def test_a_udp_client_that_was_there_before_is_translated_once_the_port_is_published(lab: Lab) -> None:
     neighbour = lab.neighbour()
     driver = BridgeDriver(BridgeOptions(instance="a1b2c3", address="172.30.0.1/24"), lab.run)
     await driver.open([])
-    await attach(lab, driver, "first", both(80, 9))  # from now on connections are tracked
     with neighbour.entered():
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with client:
-        client.settimeout(0.5)
-        client.connect(("10.9.0.1", 8080))
+    client.settimeout(0.1)
+    client.connect(("10.9.0.1", 8080))
 
-        def ask() -> bytes:
-            for _ in range(6):
-                try:
-                    client.send(b"who?")
-                    return client.recv(99)
-                except OSError:
-                    continue
-            return b"-"
+    def taken_to(address: str) -> bool:
+        """Send datagrams until the host takes those of this client to `address`, for some seconds."""
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                client.send(b"who?")
+                client.recv(99)
+            with Netlink(NETLINK_NETFILTER) as netlink:
+                found = [parse_flow(message) for message in netlink.dump(list_flows(Match(4, source="10.9.0.2")))]
+            if {flow.answering for flow in found if flow.port == 8080} == {address}:
+                return True
+            time.sleep(0.05)
+        return False
 
-        assert await asyncio.to_thread(ask) == b"-"
-        _, endpoint = await attach(lab, driver, "A", both(80, 8080), number=2)
-        assert await asyncio.to_thread(ask) == b"A"
-        await driver.release(endpoint.record)
-        await driver.close()
-        assert await asyncio.to_thread(ask) == b"-"
+    assert await asyncio.to_thread(taken_to, "10.9.0.1")
+    _, endpoint = await attach(lab, driver, "A", both(80, 8080))
+    assert await asyncio.to_thread(taken_to, "172.30.0.2")
+    await driver.release(endpoint.record)
+    await driver.close()
+    assert await asyncio.to_thread(taken_to, "10.9.0.1")
+    client.close()
 
 
 async def test_a_host_that_orlop_made_forward_is_no_router_for_others(lab: Lab) -> None:

@@ -196,7 +196,7 @@ def parse_list(text: str, maximum: int = 8192) -> frozenset[int]:
     numbers: set[int] = set()
     for part in text.split(",") if text else ():
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not text.isascii() or not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"invalid format: {text}")
         low, high = int(first), int(last or first)
         if low > high:

@@ -153,22 +153,40 @@ async def test_the_next_daemon_finds_its_containers_connected_and_mends_the_rest
     assert await ask(lab.host, "127.0.0.1", 8080, REFUSAL) == "-"
 
 
-async def test_the_next_daemon_serves_the_sockets_that_a_shim_held(lab: Lab) -> None:
+async def test_the_next_daemon_serves_the_sockets_that_a_shim_holds(lab: Lab) -> None:
     first = bridge(lab)
     await first.open([])
     _, endpoint = await attach(lab, first, 1, HTTP)
-    held = [sock.dup() for sock in endpoint.sockets]
-    await first.close()
-    waiting = asyncio.create_task(ask(lab.host, "::1", 8080))
-    await asyncio.sleep(0.1)
-    second = bridge(lab)
-    await second.open([endpoint.record])
-    second.serve(endpoint.record, held)
+    held = [sock.fileno() for sock in endpoint.sockets]
+    shim = await asyncio.create_subprocess_exec("sleep", "60", pass_fds=held)
+    try:
+        await first.close()
+        waiting = asyncio.create_task(ask(lab.host, "::1", 8080))
+        second = bridge(lab)
+        await second.open([endpoint.record])
+        await second.adopt(endpoint.record, shim.pid)
+        assert await waiting == "C1"
+        await second.close()
+    finally:
+        shim.kill()
+        await shim.wait()
 
-    assert await waiting == "C1"
-    await second.close()
-    for sock in held:
-        sock.close()
+
+async def test_a_chosen_mac_is_reachable_at_an_address_that_was_known_elsewhere(lab: Lab) -> None:
+    driver = bridge(lab, address="172.30.0.1/29")
+    await driver.open([])
+    asker, _ = await attach(lab, driver, 1)
+    for number, mac in enumerate(["", "02:aa:00:00:00:01", "02:aa:00:00:00:02", ""], 2):
+        namespace = lab.add(f"M{number}")
+        chosen = EndpointRequest("c" * 64, f"{number:08x}" + "0" * 56, mac=mac, address="172.30.0.5")
+        endpoint = await driver.allocate(chosen)
+        namespace.configure(await driver.connect(endpoint, namespace.fd))
+        lab.servers.add(namespace, f"M{number}", "0.0.0.0", 80)
+        for source in (lab.host, asker):
+            assert await ask(source, "172.30.0.5", 80, 0.5) == f"M{number}"
+        await driver.release(endpoint.record)
+        namespace.ip("link del eth0")
+    await driver.close()
 
 
 async def test_two_instances_do_not_touch_each_other(lab: Lab) -> None:

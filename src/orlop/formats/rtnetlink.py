@@ -43,6 +43,7 @@ __all__ = [
     "add_veth",
     "delete_address",
     "delete_link",
+    "delete_neighbour",
     "list_addresses",
     "list_links",
     "list_routes",
@@ -57,6 +58,7 @@ __all__ = [
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_DELNEIGH = 29
 
 AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
 IFF_UP = 1
@@ -68,6 +70,7 @@ IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD = 0x02
+NDA_DST = 1
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
@@ -75,6 +78,7 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 _LINK = struct.Struct("=BxHiII")  # family, hardware type, index, flags, mask of flags to change
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst bits, src bits, tos, table, protocol, scope, type, flags
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 _U32 = struct.Struct("=I")
 
 
@@ -272,6 +276,13 @@ def list_routes(version: int) -> Request:
     """List the routes of IP `version` 4 or 6."""
     family = AF_INET if version == 4 else AF_INET6
     return Request(RTM_GETROUTE, 0, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), f"list IPv{version} routes")
+
+
+def delete_neighbour(index: int, address: str) -> Request:
+    """Forget the MAC of a neighbour; ENOENT when none is known."""
+    parsed = ip_address(address)
+    head = _NEIGHBOUR.pack(AF_INET if parsed.version == 4 else AF_INET6, index, 0, 0, 0)
+    return Request(RTM_DELNEIGH, 0, head + attribute(NDA_DST, parsed.packed), f"delete neighbour {address}")
 
 
 def _unpack(form: struct.Struct, message: NetlinkMessage) -> tuple[tuple[int, ...], Attributes]:

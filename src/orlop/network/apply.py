@@ -9,11 +9,13 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
+from orlop.formats.neighbour import announcement
 from orlop.formats.netlink import Request
-from orlop.formats.rtnetlink import delete_link
+from orlop.formats.rtnetlink import delete_link, delete_neighbour
 from orlop.linux import interfaces
 from orlop.linux.netlink import Netlink, NetlinkError
 from orlop.linux.nftables import Nftables
+from orlop.linux.sockets import send_frames
 from orlop.network.links import HostState, Plan
 
 __all__ = ["GONE", "Performer", "has_ipv6"]
@@ -75,6 +77,14 @@ class Performer:
         number = self._netlink.attempt([delete_link(name=name)])[0]
         if number and number not in GONE:
             raise NetlinkError(number, f"delete link {name}")
+
+    def announce(self, bridge: str, index: int, addresses: Sequence[str], mac: str) -> None:
+        """Tell the host and everybody on a bridge that `addresses` are at `mac` from now on."""
+        requests = [delete_neighbour(index, address) for address in addresses]
+        for request, number in zip(requests, self._netlink.attempt(requests), strict=True):
+            if number and number not in GONE:
+                raise NetlinkError(number, request.what)
+        send_frames(bridge, [announcement(address, mac) for address in addresses])
 
 
 def has_ipv6() -> bool:

@@ -75,6 +75,7 @@ class Plan:
     create: tuple[Request, ...]
     sysctls: tuple[tuple[str, str], ...]
     bring_up: tuple[Request, ...]
+    announce: tuple[str, ...] = ()  # addresses that neighbours may know at another MAC
 
 
 def bridge_alias(instance: str) -> str:
@@ -156,7 +157,16 @@ def remove_strays(state: HostState, instance: str, live: Iterable[EndpointRecord
     ]
 
 
-def connect(record: EndpointRecord, *, netns: int, bridge: int, mtu: int, icc: bool, host_ipv6: bool) -> Plan:
+def connect(
+    record: EndpointRecord,
+    *,
+    netns: int,
+    bridge: int,
+    mtu: int,
+    icc: bool,
+    host_ipv6: bool,
+    announce: tuple[str, ...] = (),
+) -> Plan:
     """Plan the link between the bridge and the namespace of descriptor `netns`, where its other end is born.
 
     `host_ipv6` says that the host's kernel has IPv6: then it is turned off on the host end before that goes up,
@@ -166,7 +176,7 @@ def connect(record: EndpointRecord, *, netns: int, bridge: int, mtu: int, icc: b
     make = add_veth(name, peer=record.ifname, peer_mac=record.mac, netns=netns, master=bridge, mtu=mtu)
     port = set_bridge_port(name=name, hairpin=True, isolated=not icc)
     quiet = ((f"net/ipv6/conf/{name}/disable_ipv6", "1"),) if host_ipv6 else ()
-    return Plan(name, (make,), quiet, (port, set_link(name=name, up=True)))
+    return Plan(name, (make,), quiet, (port, set_link(name=name, up=True)), announce)
 
 
 def interface_config(record: EndpointRecord, *, host_ipv6: bool) -> dict[str, Any]:

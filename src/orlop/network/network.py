@@ -83,6 +83,9 @@ class Driver(Protocol):
     async def connect(self, endpoint: Endpoint, netns_fd: int) -> Json:
         """Connect; return ``{"interfaces": [...], "sysctls": {...}}`` for `orlop.linux.interfaces.configure`."""
 
+    async def adopt(self, record: EndpointRecord, shim_pid: int) -> None:
+        """Take up again what this daemon does for a running container whose shim is `shim_pid`: one of `live`."""
+
     async def release(self, record: EndpointRecord) -> None:
         """Give address and ports back at once; links, rules and conntrack entries go in the background."""
 

@@ -19,7 +19,7 @@ from orlop.errors import Internal, InvalidArgument
 from orlop.model.record import EndpointRecord, PublishedPort
 from orlop.network.network import PortRequest
 
-__all__ = ["HostPorts", "PortTaken"]
+__all__ = ["HostPorts", "PortTaken", "in_order"]
 
 BACKLOG = 1024
 DATAGRAM_BUFFER = 64 << 10  # bytes; filled only by what nobody translates
@@ -166,6 +166,18 @@ class HostPorts:
         start = self._last_ephemeral + 1 if first <= self._last_ephemeral < last else first
         yield from range(start, last + 1)
         yield from range(first, start)
+
+
+def in_order(ports: Iterable[PublishedPort], sockets: Iterable[socket.socket]) -> list[socket.socket]:
+    """Return the socket of each port and close the others. Raises LookupError for a port that has none."""
+    names = {protocol: name for name, (_, protocol) in TRANSPORTS.items()}
+    with contextlib.ExitStack() as unused:
+        found: dict[Key, socket.socket] = {}
+        for sock in sockets:
+            unused.enter_context(sock)
+            host, number = sock.getsockname()[:2]
+            found[names.get(sock.proto, ""), host, number] = sock
+        return [sock.dup() for sock in [found[_key(port)] for port in ports]]
 
 
 def _open(port: PublishedPort) -> socket.socket:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import logging
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from orlop.errors import Conflict, Internal, InvalidArgument
 from orlop.formats.netlink import NetlinkFormatError
 from orlop.formats.rtnetlink import mac_bytes
+from orlop.linux.sockets import internet_sockets
 from orlop.model.record import EndpointRecord
 from orlop.network import links
 from orlop.network.cleaning import Cleaner
@@ -27,13 +29,14 @@ from orlop.network.drivers.bridge_host import BridgeHost
 from orlop.network.forwarding import RUN
 from orlop.network.ipam import Pool, derive_mac
 from orlop.network.network import BridgeOptions, Endpoint, EndpointRequest
-from orlop.network.ports import HostPorts
+from orlop.network.ports import HostPorts, in_order
 from orlop.network.relay import Relay
 
 __all__ = ["BridgeDriver"]
 
 log = logging.getLogger(__name__)
 
+REMEMBERED = 4096  # released addresses; neighbours forget after minutes
 NETWORK = "bridge"  # the name of the network that the default bridge is
 
 T = TypeVar("T")
@@ -57,6 +60,7 @@ class BridgeDriver:
         self._ports = HostPorts(options.default_ip)
         self._relay = Relay()
         self._cleaner = Cleaner(lambda: self._connecting > 0)
+        self._last_macs: OrderedDict[str, str] = OrderedDict()  # of released addresses
         self._opened: BridgeHost | None = None
         self._pool: Pool
         self._pool6: Pool | None = None
@@ -140,7 +144,13 @@ class BridgeDriver:
     async def connect(self, endpoint: Endpoint, netns_fd: int) -> dict[str, Any]:
         host, record = self._host, endpoint.record
         plan = links.connect(
-            record, netns=netns_fd, bridge=host.index, mtu=host.mtu, icc=self._options.icc, host_ipv6=host.ipv6
+            record,
+            netns=netns_fd,
+            bridge=host.index,
+            mtu=host.mtu,
+            icc=self._options.icc,
+            host_ipv6=host.ipv6,
+            announce=self._known_elsewhere(record),
         )
         self._connected.add(record.endpoint_id)
         self._connecting += 1
@@ -156,15 +166,25 @@ class BridgeDriver:
         return links.interface_config(record, host_ipv6=host.ipv6)
 
     def serve(self, record: EndpointRecord, sockets: Iterable[socket.socket]) -> None:
-        """Serve what reaches the sockets of published ports, given in the order of `record.ports`.
-
-        `connect` does this; a daemon that adopts a container does it with the sockets that its shim holds.
-        """
+        """Serve what reaches the sockets of published ports, given in the order of `record.ports`."""
         if record.endpoint_id not in self._records:
             return
         pairs = zip(sockets, record.ports, strict=True)
         targets = [(sock, (record.address, port.container_port)) for sock, port in pairs if port.protocol != "sctp"]
         self._relay.serve(record.endpoint_id, targets)
+
+    async def adopt(self, record: EndpointRecord, shim_pid: int) -> None:
+        """Serve the ports of a running container of `open`'s `live` again, with the sockets that its shim holds."""
+        if not record.ports or record.endpoint_id not in self._records:
+            return
+        try:
+            held = await self._in_worker(lambda: internet_sockets(shim_pid))
+            sockets = in_order(record.ports, held)
+        except (OSError, LookupError) as error:
+            log.warning("ports of endpoint %s are not served beside nftables: %s", record.endpoint_id[:12], error)
+            return
+        self._sockets[record.endpoint_id] = sockets
+        self.serve(record, sockets)
 
     async def release(self, record: EndpointRecord) -> None:
         if self._records.pop(record.endpoint_id, None) is None:
@@ -173,6 +193,10 @@ class BridgeDriver:
         for sock in self._sockets.pop(record.endpoint_id, ()):
             sock.close()
         self._ports.release(record.ports)
+        for address in _addresses(record):
+            self._last_macs[address] = record.mac
+        while len(self._last_macs) > REMEMBERED:
+            self._last_macs.popitem(last=False)
         self._pool.release(record.address)
         if self._pool6 and record.address6:
             self._pool6.release(record.address6)
@@ -183,6 +207,14 @@ class BridgeDriver:
             self._pending.add(work)
             work.add_done_callback(functools.partial(self._disconnected, record))
 
+    def _known_elsewhere(self, record: EndpointRecord) -> tuple[str, ...]:
+        """The addresses of an endpoint that neighbours may still look for at another MAC."""
+        if record.mac != derive_mac(record.address):
+            return _addresses(record)
+        return tuple(
+            address for address in _addresses(record) if self._last_macs.get(address, record.mac) != record.mac
+        )
+
     def _disconnected(self, record: EndpointRecord, work: asyncio.Future[None]) -> None:
         self._pending.discard(work)
         self._cleaner.released(record)  # flows are forgotten when no rule makes them again
@@ -192,6 +224,10 @@ class BridgeDriver:
     def _in_worker(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Queue `work` at once: what is asked later is done later."""
         return asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+
+def _addresses(record: EndpointRecord) -> tuple[str, ...]:
+    return tuple(filter(None, (record.address, record.address6)))
 
 
 def _take(pool: Pool, wanted: str) -> str:

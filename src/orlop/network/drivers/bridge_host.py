@@ -59,6 +59,8 @@ class BridgeHost:
         """Make an endpoint's link and publish its ports, or nothing. Raises OSError."""
         self._performer.connect(plan)
         try:
+            if plan.announce:
+                self._performer.announce(self._options.name, self.index, plan.announce, record.mac)
             self._table.publish(record)
         except OSError:
             self._performer.delete_link(plan.link)

@@ -31,6 +31,9 @@ class NoneDriver:
         """Return a configuration that brings up loopback alone."""
         return {"interfaces": [], "sysctls": {}}
 
+    async def adopt(self, record: EndpointRecord, shim_pid: int) -> None:
+        """Nothing is done for it."""
+
     async def release(self, record: EndpointRecord) -> None:
         """Nothing is held."""
 

@@ -182,8 +182,10 @@ async def test_a_chosen_mac_is_reachable_at_an_address_that_was_known_elsewhere(
         endpoint = await driver.allocate(chosen)
         namespace.configure(await driver.connect(endpoint, namespace.fd))
         lab.servers.add(namespace, f"M{number}", "0.0.0.0", 80)
+        while "state forwarding" not in lab.host.ip(f"-d link show dev {endpoint.record.host_ifname}"):
+            await asyncio.sleep(0.01)
         for source in (lab.host, asker):
-            assert await ask(source, "172.30.0.5", 80, 0.5) == f"M{number}"
+            assert await ask(source, "172.30.0.5", 80, 0.8) == f"M{number}"  # before ARP asks a second time
         await driver.release(endpoint.record)
         namespace.ip("link del eth0")
     await driver.close()
@@ -237,6 +239,31 @@ async def test_forwarding_that_was_on_before_stays_on_and_is_not_guarded(lab: La
     assert "orlop_forward" not in lab.ruleset()
     await driver.close()
     assert lab.host.sysctl("net/ipv4/ip_forward") == "1"
+
+
+async def test_ipv6_forwarding_does_not_cost_the_host_its_router_advertisements(lab: Lab) -> None:
+    lab.neighbour()
+    switches = ("net/ipv6/conf/all/forwarding", "net/ipv6/conf/wire/accept_ra")
+    lab.host.sysctl(switches[1], "1")
+    driver = BridgeDriver(BridgeOptions(instance="a1b2c3", ipv6=True), lab.run)
+    await driver.open([])
+    _, endpoint = await attach(lab, driver, 1)
+
+    assert endpoint.record.address6.startswith("fd")
+    assert [lab.host.sysctl(name) for name in switches] == ["1", "2"]
+    await driver.release(endpoint.record)
+    await driver.close()
+    assert [lab.host.sysctl(name) for name in switches] == ["0", "1"]
+
+
+async def test_forwarding_is_left_alone_when_told_so(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    lab.host.sysctl("net/ipv4/ip_forward", "0")
+    driver = BridgeDriver(BridgeOptions(instance="a1b2c3", ip_forward=False), lab.run)
+    await driver.open([])
+
+    assert lab.host.sysctl("net/ipv4/ip_forward") == "0"
+    assert "IPv4 forwarding is disabled. Networking will not work." in caplog.messages
+    await driver.close()
 
 
 async def test_a_bridge_of_another_instance_is_refused_with_a_way_out(lab: Lab) -> None:

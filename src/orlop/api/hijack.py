@@ -73,7 +73,7 @@ class _Head:
 class Connection(RequestHandler):
     """A client's connection: aiohttp's, but for hijackable requests."""
 
-    __slots__ = ("_candidate", "_eof", "_head", "_in_head", "_payload", "_relay", "_taken")
+    __slots__ = ("_candidate", "_eof", "_head", "_in_head", "_payload", "_relay", "_stream", "_taken")
 
     def __init__(self, manager: aiohttp_parts.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -82,6 +82,7 @@ class Connection(RequestHandler):
         self._payload: Any = None  # the body of the last message
         self._candidate: _Candidate | None = None
         self._relay: Relay | None = None
+        self._stream: asyncio.Task[object] | None = None
         self._eof = False
         self._taken = False
 
@@ -108,9 +109,9 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._relay is not None:
             self._relay.lost()
-        if self._taken:
-            self._task_handler = None  # the handler goes on with the descriptor that it got
         super().connection_lost(exc)
+        if self._stream is not None:
+            self._stream.cancel()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -133,6 +134,12 @@ class Connection(RequestHandler):
         answer = Response(body=body, status=status, content_type="application/json")
         answer.force_close()
         return answer
+
+    def cancel_when_lost(self, task: asyncio.Task[object] | None) -> None:
+        """Cancel `task`, the one that is answering, when the client goes; None: nothing any more."""
+        self._stream = task
+        if task is not None and self.transport is None:
+            task.cancel()
 
     def upgrade_of(self, request: BaseRequest, multiplexed: bool, headers: Mapping[str, str]) -> Upgrade | None:
         """Return the means to make a stream of `request`, None when it is no candidate."""

@@ -1,7 +1,8 @@
 """The HTTP server of the API: connections in, calls to handlers, answers and errors out.
 
-Every call runs in a task of its own, which is cancelled when its client goes. `Api.close` stops listening, ends the
-streams, gives short calls a moment to finish and leaves connections that were handed on (attach, exec) alone.
+Every call runs in a task of its own. A call that was begun is finished, whether its client is still there or not: half
+a start helps nobody. Only answers that go on are cancelled when their client goes. `Api.close` stops listening, ends
+the streams, gives calls a moment to finish and leaves connections that were handed on (attach, exec) alone.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ class Api:
         self._closing = False
         self._server = Server(
             self._handle,
-            handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
             max_line_size=_MAX_LINE,
@@ -83,25 +83,29 @@ class Api:
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)
+        connection = request.protocol
+        assert isinstance(connection, Connection)
         try:
-            return await self._respond(request, task)
+            return await self._respond(request, connection, task)
         finally:
             self._calls.discard(task)
             self._streams.discard(task)
+            connection.cancel_when_lost(None)
 
-    async def _respond(self, request: BaseRequest, task: asyncio.Task[object]) -> StreamResponse:
+    async def _respond(
+        self, request: BaseRequest, connection: Connection, task: asyncio.Task[object]
+    ) -> StreamResponse:
         version, path, query = split_target(request.raw_path)
         match = self._router.find(request.method, path)
         if match is None:
             return self._unrouted(request)
-        connection = request.protocol
-        assert isinstance(connection, Connection)
         try:
             call = Call(request, self._engine, parse_version(version), match.parts, query)
         except Error as error:
             connection.release(request)
             return _error(error)
-        call.on_stream = lambda: self._begin_stream(task)
+        log.debug("calling %s", call)
+        call.on_stream = lambda: self._begin_stream(task, connection)
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(_CONTINUE)
         response = await self._call(match, call)
@@ -130,8 +134,9 @@ class Api:
             return Taken()
         raise ConnectionResetError("the answer cannot be finished")  # the client sees a stream that breaks off
 
-    def _begin_stream(self, task: asyncio.Task[object]) -> None:
+    def _begin_stream(self, task: asyncio.Task[object], connection: Connection) -> None:
         self._streams.add(task)
+        connection.cancel_when_lost(task)
         if self._closing:
             task.cancel()
 

@@ -196,7 +196,7 @@ class Daemon:
             "insecure-registries": json.dumps(wanted.insecure_registries),
             "registry-mirrors": json.dumps(wanted.registry_mirrors),
         }
-        engine.events.publish("daemon", "reload", engine.instance, attributes)
+        engine.spawn(_publish_reload(engine, attributes), "event of the reload")
         log.info("Reloaded configuration", extra={"config": json.dumps(attributes)})
 
     def _dump_stacks(self) -> None:
@@ -209,6 +209,13 @@ class Daemon:
             log.error("stacks could not be written: %s", error)
         else:
             log.info("stacks written to %s", path)
+
+
+async def _publish_reload(engine: Engine, attributes: dict[str, str]) -> None:
+    """Publish that the configuration was read again; the actor is the daemon by the id that `docker info` shows."""
+    from orlop.engine.system.info import info
+
+    engine.events.publish("daemon", "reload", (await info(engine))["ID"], attributes)
 
 
 def _raise_file_limit() -> None:

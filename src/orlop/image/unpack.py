@@ -405,7 +405,9 @@ class _Unpacker:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 fd = open_in_root(self.root, path or "/", flags)
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
                 continue  # replaced under another name, through a link
             try:
                 _set_attributes(fd, attributes)

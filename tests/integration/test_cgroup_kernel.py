@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.linux import cgroup
+from orlop.linux import cgroup, mount, namespace
 from orlop.linux.cgroup.cgroup import Cgroup
 from orlop.linux.cgroup.v2.cgroup import CgroupV2
 from orlop.runtime.devices import DEFAULT_RULES
@@ -266,3 +266,25 @@ def test_device_programs_work_beside_v1(tmp_path: Path) -> None:
         assert devices_seen(group) == ["/dev/null opened", "/dev/zero opened", "/dev/kmsg refused"]
     finally:
         cgroup.open_cgroup(PARENT, beside).remove()
+
+
+def test_a_daemon_inside_a_cgroup_namespace_makes_room_for_its_containers(box: Cgroup, tmp_path: Path) -> None:
+    if v1():
+        pytest.skip("needs cgroup v2")
+    box.create({})
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            box.join(0)
+            namespace.unshare(namespace.CLONE_NEWCGROUP | namespace.CLONE_NEWNS)
+            mount.set_propagation("/", mount.MS_REC | mount.MS_PRIVATE)
+            mount.mount("cgroup2", str(tmp_path), "cgroup2")
+            inside = cgroup.CgroupHost(2, cgroup.detect().controllers, unified=str(tmp_path))
+            inner = cgroup.open_cgroup("/orlop/box", inside)
+            inner.create({"pids": {"limit": 5}})
+            moved = Path("/proc/self/cgroup").read_text() == "0::/init\n"
+            status = 0 if moved and value(inner, "pids.max") == "5" else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

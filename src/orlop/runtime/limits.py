@@ -94,13 +94,14 @@ def _cpu(limits: Resources, facts: HostFacts, warnings: list[str]) -> None:
         warnings.append("Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.")
     if (limits.cpu_period or limits.cpu_quota) and not facts.cpu_cfs:
         warnings.append("Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.")
-        return
-    if limits.cpu_period and not 1000 <= limits.cpu_period <= 1_000_000:
+    elif limits.cpu_period and not 1000 <= limits.cpu_period <= 1_000_000:
         raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
-    if 0 < limits.cpu_quota < 1000:
+    elif 0 < limits.cpu_quota < 1000:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if limits.cpu_percent > 0:
         warnings.append("linux does not support CPU percent. Percent discarded.")
+    if limits.cpu_count > 0:
+        warnings.append("linux does not support CPU count. Count discarded.")
 
 
 def _realtime(limits: Resources, facts: HostFacts) -> None:

@@ -39,27 +39,30 @@ def make(root: str, path: str) -> None:
 def enable(directory: str, *, movable: bool) -> None:
     """Pass the controllers that `directory` has on to its children.
 
-    One that cannot be is left out: then the limit that needs it fails and names its file. With `movable`, processes
-    that stand in the way are moved into a child. Raises `OSError` (EBUSY) if they may not be.
+    One that the kernel does not pass on is left out: then the limit that needs it fails and names its file. With
+    `movable`, processes that stand in the way are moved into a child. Raises `OSError` (EBUSY) if they may not be.
     """
     enabled = read(directory, _CONTROL).split()
-    for controller in read(directory, "cgroup.controllers").split():
-        if controller not in _WANTED or controller in enabled:
-            continue
-        write = Write(_CONTROL, f"+{controller}")
+    having = read(directory, "cgroup.controllers").split()
+    missing = [controller for controller in _WANTED if controller in having and controller not in enabled]
+    if not missing:
+        return
+    # Not left to the kernel to refuse: it takes the controllers that threads may have (cpu, cpuset, pids) in spite of
+    # processes, and turns the cgroup into one that no container can live below.
+    if _bound_by_rule(directory) and read(directory, "cgroup.procs"):
+        if not movable:
+            raise OSError(errno.EBUSY, "processes in the cgroup keep its controllers from its children", directory)
+        _evacuate(directory)
+    for controller in missing:
         try:
-            perform(directory, [write])
+            perform(directory, [Write(_CONTROL, f"+{controller}")])
         except OSError as error:
-            if error.errno != errno.EBUSY:
-                continue
-            if not movable or not _inside_namespace(directory):
+            if error.errno not in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
                 raise
-            _evacuate(directory)
-            perform(directory, [write])
 
 
-def _inside_namespace(directory: str) -> bool:
-    """Say whether the root that is seen is a cgroup like others: the machine's own root has no type."""
+def _bound_by_rule(directory: str) -> bool:
+    """Say whether processes and controllers for children exclude each other: not in the machine's own root."""
     return os.path.exists(f"{directory}/cgroup.type")
 
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,6 +28,10 @@ from support.netns import NetworkNamespace, network_namespace
 
 if TYPE_CHECKING:
     from docker import DockerClient  # type: ignore[import-untyped]
+
+# How long an example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile("orlop", deadline=None)
+hypothesis.settings.load_profile("orlop")
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "busybox:latest"

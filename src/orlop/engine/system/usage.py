@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.containers.list import list_containers
@@ -23,6 +24,8 @@ Json = dict[str, Any]
 async def usage(engine: Engine) -> Json:
     """Return images, containers and volumes with their sizes. A layer that images share is counted once."""
     images = await list_images(engine, all=True, filters=Filters(), shared_size=True, digests=False, manifests=False)
+    used = Counter(container.record.image_id for container in engine.containers)
+    images = [image | {"Containers": used[image["Id"]]} for image in images]
     containers = await list_containers(engine, all=True, limit=0, size=True, filters=Filters())
     return {
         "LayersSize": layers_size(engine),

@@ -179,7 +179,7 @@ class Options:
             raise FlagError(f"invalid argument {go_quote(text)} for {go_quote(flag.title)} flag: {error}") from None
         self._given.add(flag.name)
         if flag.deprecated:
-            print(f"Flag --{flag.name} has been deprecated, {flag.deprecated}", file=sys.stderr)
+            sys.stdout.write(f"Flag --{flag.name} has been deprecated, {flag.deprecated}\n")
 
     def given(self, name: str) -> bool:
         """Say whether the flag `name` was on the command line."""

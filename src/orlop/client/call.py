@@ -74,7 +74,8 @@ def encode_filters(filters: Mapping[str, Iterable[str]] | None) -> str:
     """Return Docker's JSON form of filters, ``{"key": {"value": true}}``; empty when there are none."""
     if not filters:
         return ""
-    return json.dumps({key: dict.fromkeys(values, True) for key, values in filters.items()}, separators=(",", ":"))
+    document = {key: dict.fromkeys(values, True) for key, values in filters.items()}
+    return json.dumps(document, separators=(",", ":"), sort_keys=True)
 
 
 def returns_json(data: bytes) -> Any:

@@ -207,7 +207,6 @@ def image_import(
     *,
     source: str,
     repo: str = "",
-    tag: str = "",
     message: str = "",
     changes: Sequence[str] = (),
     platform: str = "",
@@ -215,7 +214,6 @@ def image_import(
     query: dict[str, Any] = {
         "fromSrc": source,
         "repo": repo,
-        "tag": tag,
         "message": message,
         "changes": list(changes),
         "platform": platform,

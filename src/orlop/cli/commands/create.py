@@ -104,8 +104,8 @@ def _create(session: Session, options: Options, body: Json) -> str:
         call = calls.container_create(body, name=options.name, platform=_platform(options.platform))
         try:
             created = session.engine.do(call)
-        except errors.NotFound as error:
-            if options.pull != "missing" or "No such image" not in error.message:
+        except errors.NotFound:
+            if options.pull != "missing":
                 raise
             if not options.quiet:
                 session.warn(f"Unable to find image '{_tagged(body['Image'])}' locally")

@@ -65,7 +65,7 @@ def _body(session: Session, options: Options, command: list[str]) -> dict[str, A
         "AttachStdout": not options.detach,
         "AttachStderr": not options.detach,
         "DetachKeys": options.detach_keys or session.config.text("detachKeys"),
-        "Env": [*variables, *options.env],
+        "Env": [*variables, *options.env] or None,
         "WorkingDir": options.workdir,
         "Cmd": command,
     }

@@ -94,29 +94,22 @@ def import_(session: Session, options: Options, arguments: list[str]) -> None:
 
 
 def _import(session: Session, options: Options, source: str, body: Iterable[bytes], reference: str) -> None:
-    repository, tag = _split_reference(reference)
+    if reference:
+        from orlop.formats.reference import parse
+
+        try:
+            parse(reference)
+        except errors.InvalidArgument as error:
+            raise CommandError(error.message) from None
     call = calls.image_import(
         body,
         source=source,
-        repo=repository,
-        tag=tag,
+        repo=reference,
         message=options.message,
         changes=options.change,
         platform=options.platform,
     )
     show_progress(session.engine.json_lines(call), 1)
-
-
-def _split_reference(reference: str) -> tuple[str, str]:
-    if not reference:
-        return "", ""
-    from orlop.formats.reference import parse
-
-    try:
-        parsed = parse(reference)
-    except errors.InvalidArgument as error:
-        raise CommandError(error.message) from None
-    return parsed.familiar_name, parsed.tag
 
 
 @command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", exactly(2), interspersed=False, complete="image")
@@ -128,7 +121,7 @@ def tag(session: Session, options: Options, arguments: list[str]) -> None:
     try:
         parsed = parse(target)
     except errors.InvalidArgument as error:
-        raise CommandError(f'error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
+        raise CommandError(f'Error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
     if parsed.digest is not None:
         raise CommandError("refusing to create a tag with a digest reference")
     session.engine.do(calls.image_tag(source, repo=parsed.familiar_name, tag=parsed.tagged().tag))

@@ -16,7 +16,7 @@ from orlop.cli.output import indent_json
 from orlop.cli.session import Session
 from orlop.client import calls
 from orlop.client.call import Call
-from orlop.formats.template import go_quote
+from orlop.formats.template import go_json, go_quote
 
 __all__ = ["inspect", "inspect_container", "inspect_image", "inspect_volume"]
 
@@ -107,7 +107,14 @@ def inspect_image(session: Session, options: Options, arguments: list[str]) -> N
 @command("[OPTIONS] VOLUME [VOLUME...]", at_least(1), flags=(_FORMAT,), complete="volume")
 def inspect_volume(session: Session, options: Options, arguments: list[str]) -> None:
     """Show volumes."""
-    _show(session, options.format, arguments, lambda name: session.engine.do(calls.volume_inspect_raw(name)))
+    _show(session, options.format, arguments, lambda name: _volume(session.engine.do(calls.volume_inspect_raw(name))))
+
+
+def _volume(raw: bytes) -> bytes:
+    """Return a volume as docker's client writes its own type: the fields in order, and escaped for HTML."""
+    document = json.loads(raw)
+    ordered = json.loads(json.dumps(document, sort_keys=True))
+    return go_json(ordered, escape_html=True).encode()
 
 
 def _show(session: Session, format: str, names: Sequence[str], fetch: Callable[[str], bytes]) -> None:

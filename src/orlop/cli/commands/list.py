@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from orlop.cli.command import at_most, command
@@ -77,7 +78,7 @@ def _container_format(source: str, *, quiet: bool, size: bool) -> str:
 
 def _uses_size(format: str) -> bool:
     """Say whether a template needs the containers' sizes, which are costly to know."""
-    return ".Size" in format or "json ." in format
+    return re.search(r"\.Size\b|json\s+\.(?![A-Za-z])", format) is not None
 
 
 def _check_format(format: str) -> None:

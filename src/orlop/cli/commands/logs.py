@@ -66,10 +66,19 @@ def timestamp(text: str, problem: str = "") -> str:
         return ""
     import time
 
-    from orlop.formats.duration import SECOND, parse_time
+    from orlop.formats.duration import SECOND, parse_duration, parse_rfc3339, parse_unix
 
     try:
-        nanoseconds = parse_time(text, time.time_ns())
+        if text != "0":
+            return str((time.time_ns() - parse_duration(text)) // SECOND)
+    except errors.InvalidArgument:
+        pass  # a time, not a span
+    try:
+        if "-" in text:
+            nanoseconds = parse_rfc3339(text)
+            return f"{nanoseconds // SECOND}.{nanoseconds % SECOND:09d}"
+        parse_unix(text)
     except errors.InvalidArgument as error:
-        raise CommandError(f"{problem}{error}") from None
-    return f"{nanoseconds // SECOND}.{nanoseconds % SECOND:09d}"
+        reason = str(error) if "-" in text else f'failed to parse value as time or duration: "{text}"'
+        raise CommandError(f"{problem}{reason}") from None
+    return text

@@ -57,7 +57,7 @@ def _config(options: Options, image: str, arguments: Sequence[str]) -> Json:
         "Tty": options.tty,
         "OpenStdin": options.interactive,
         "StdinOnce": options.interactive and stdin,
-        "Env": _pairs(options.env_file, options.env, from_environment=True),
+        "Env": _pairs(options.env_file, options.env, from_environment=True) or None,
         "Cmd": list(arguments) or None,
         "Image": image,
         "WorkingDir": options.workdir,

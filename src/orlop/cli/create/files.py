@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from orlop.cli.failure import CommandError
-
 __all__ = ["read_pairs"]
 
 
@@ -19,7 +17,7 @@ def read_pairs(path: str, *, from_environment: bool) -> list[str]:
         with open(path, "rb") as file:
             raw = file.read()
     except OSError as error:
-        raise CommandError(f"open {path}: {(error.strerror or '').lower()}", 125) from None
+        raise ValueError(f"open {path}: {(error.strerror or '').lower()}") from None
     pairs: list[str] = []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:

@@ -170,11 +170,18 @@ def parse_volumes(specs: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _split_volume(spec: str) -> tuple[str, str]:
+    """Return the source (empty for an anonymous volume) and the rest of ``[source:]target[:options]``."""
     if not spec:
         raise ValueError("invalid empty volume spec")
     if len(spec) < 3:
         return "", spec
-    words = spec.split(":")
+    words: list[str] = []
+    for word in spec.split(":"):
+        # As docker's client, which does not know what the daemon runs on: one letter is a drive of Windows.
+        if words and len(words[-1]) == 1 and words[-1].isalpha():
+            words[-1] += f":{word}"
+        else:
+            words.append(word)
     if "" in words:
         raise ValueError(f"invalid spec: {spec}: empty section between colons")
     if len(words) > 3:

@@ -233,9 +233,31 @@ async def test_a_client_ahead_of_its_answer_has_to_wait(wire: Wire, fake: Fake) 
     assert await wire.rest() == sent + b"TRAILER"
 
 
-async def test_many_clients_at_once_get_their_own_bytes(served: Path, shim: list[asyncio.Future[None]]) -> None:
+@pytest.fixture(params=["unix", "tcp"])
+async def connect(
+    request: pytest.FixtureRequest, served: Path, engine: SimpleNamespace
+) -> AsyncIterator[Callable[[], Awaitable[Wire]]]:
+    """Open a connection to the API, of either kind."""
+    if request.param == "unix":
+        yield lambda: Wire.open(served)
+        return
+    sock = socket.create_server(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    api = Api(engine)  # type: ignore[arg-type]
+    await api.listen(sock)
+
+    async def open_tcp() -> Wire:
+        return Wire(*await asyncio.open_connection("127.0.0.1", port))
+
+    yield open_tcp
+    await api.close(patience=0.5)
+
+
+async def test_many_clients_at_once_get_their_own_bytes(
+    connect: Callable[[], Awaitable[Wire]], shim: list[asyncio.Future[None]]
+) -> None:
     async def client(number: int) -> None:
-        wire = await Wire.open(served)
+        wire = await connect()
         for _ in range(number % 3):
             assert (await wire.request("GET", "/_ping")).status == 200
         sent = os.urandom(number * 997)

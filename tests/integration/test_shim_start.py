@@ -176,6 +176,7 @@ def test_ports_are_held_while_the_container_runs_and_free_when_its_end_is_told(l
 
 def test_the_launchers_interpreter_cannot_be_written_to_and_it_loads_nothing_heavy(tmp_path: Path) -> None:
     bench = Lab(tmp_path)
+    bench.run(specification("true"))
     loaded = Path(f"/proc/{bench.launcher.pid}/maps").read_text()
     assert not [name for name in ("_asyncio", "_sqlite3", "_ssl", "msgspec", "aiohttp") if name in loaded]
     # CVE-2019-5736. To open it for writing would say "busy" here, as other interpreters run.

@@ -30,9 +30,15 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _AT_EACCESS = 0x200
 _PATH_MAX = 4096
+_SIG_SETMASK = 2
+_SIGSET_SIZE = 128
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _prctl = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_signal = ctypes.CDLL(None)["signal"]
+_signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+_signal.restype = ctypes.c_void_p
+_sigprocmask = function("sigprocmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 _prctl_name = function("prctl", ctypes.c_int, ctypes.c_char_p)
 
 
@@ -67,14 +73,13 @@ def no_new_privileges() -> None:
 
 
 def default_signals() -> None:
-    """Give every signal its default action and block none: what a program may expect at its start."""
-    for number in signal.valid_signals():
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            try:
-                signal.signal(number, signal.SIG_DFL)
-            except OSError:  # 32 and 33 belong to libc
-                continue
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    """Give every signal its default action and block none: what a program may expect at its start.
+
+    Straight to libc, since only an exec follows: the standard library's own way takes half a millisecond.
+    """
+    for number in range(1, signal.NSIG):
+        _signal(number, None)  # SIG_DFL; refused for SIGKILL, SIGSTOP and the two that belong to libc
+    _sigprocmask(_SIG_SETMASK, bytes(_SIGSET_SIZE), None)
 
 
 def can_execute(path: str) -> None:

@@ -46,8 +46,8 @@ def debian(tree: Path, docker: Cli) -> Iterator[str]:
 
 def test_a_debian_image_runs_its_programs(debian: str, docker: Cli) -> None:
     assert docker("run", "--rm", debian, "apt-get", "--version").stdout.startswith("apt ")
-    program = "import multiprocessing as m; print(sum(m.Pool(4).map(abs, range(-50, 50))))"
-    assert docker("run", "--rm", debian, "python3", "-c", program).stdout == "2500\n"
+    program = "import os; [os.fork() or os._exit(n) for n in range(4)]; print(sum(os.wait()[1] >> 8 for _ in range(4)))"
+    assert docker("run", "--rm", debian, "python3", "-c", program).stdout == "6\n"
     assert docker(
         "run",
         "--rm",

@@ -34,12 +34,16 @@ class Request:
 
 @dataclass
 class Answer:
-    """What is sent back: `body` is JSON unless it is bytes; `raw` makes the connection a stream with those bytes."""
+    """What is sent back: `body` is JSON unless it is bytes.
+
+    `raw` gets the connection after it became a stream; `later` gives the body after the head was sent.
+    """
 
     body: Any = None
     status: int = 200
     content_type: str = "application/json"
     raw: Callable[[Any], None] | None = None
+    later: Callable[[], bytes] | None = None
     tty: bool = False
 
 
@@ -102,6 +106,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(Answer({"message": text}, 400))
             return
         answer = self.engine.find(request)
+        if answer.later is not None:
+            self._reply_later(answer.later)
+            return
         if answer.raw is None:
             self._reply(answer)
             return
@@ -115,6 +122,14 @@ class _Handler(BaseHTTPRequestHandler):
         answer.raw(self.connection)
 
     do_GET = do_POST = do_HEAD = do_DELETE = do_PUT = do_any
+
+    def _reply_later(self, body: Callable[[], bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        data = body()
+        self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
 
     def _body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", ""):

@@ -163,6 +163,8 @@ class Joined:
             self._output_ended = True
             # What is printed from here on is for an ordinary terminal again.
             self._raw.restore()
+        elif not self._output:
+            return  # nobody asked for it
         elif self._tty:
             write_all(1, data)
         else:

@@ -131,7 +131,8 @@ def _platform(text: str) -> str:
     from orlop.formats.platform import parse
 
     try:
-        return str(parse(text))
+        parse(text)
+        return text.lower()
     except errors.InvalidArgument as error:
         raise errors.Error(f"error parsing specified platform: {error}") from None
 
@@ -161,7 +162,7 @@ def _pull(session: Session, image: str, options: Options) -> None:
 
     reference = parse(image).tagged()
     tag = str(reference.digest) if reference.digest else reference.tag
-    lines = session.engine.json_lines(calls.image_pull(reference.familiar_name, tag=tag, platform=options.platform))
+    lines = session.engine.json_lines(calls.image_pull(reference.name, tag=tag, platform=options.platform))
     show_progress(lines, 2, quiet=options.quiet)
 
 

@@ -38,9 +38,6 @@ def create_body(options: Options, image: str, arguments: Sequence[str]) -> Json:
     if options.rm and host["RestartPolicy"]["Name"] not in ("", "no"):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
     networks = endpoints(options)
-    main = networks.get(host["NetworkMode"])
-    if main is not None:
-        config["MacAddress"] = main["MacAddress"]
     return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": networks}}
 
 
@@ -61,7 +58,6 @@ def _config(options: Options, image: str, arguments: Sequence[str]) -> Json:
         "Cmd": list(arguments) or None,
         "Image": image,
         "WorkingDir": options.workdir,
-        "MacAddress": options.mac_address,
         "Entrypoint": [options.entrypoint] if options.entrypoint or options.given("entrypoint") else None,
         "OnBuild": None,
         "Labels": _mapping(_pairs(options.label_file, options.label, from_environment=False)),
@@ -119,8 +115,8 @@ def _host_config(options: Options) -> Json:
         "VolumeDriver": options.volume_driver,
         "VolumesFrom": options.volumes_from or None,
         "ConsoleSize": [0, 0],
-        "CapAdd": options.cap_add or None,
-        "CapDrop": options.cap_drop or None,
+        "CapAdd": _capabilities(options.cap_add),
+        "CapDrop": _capabilities(options.cap_drop),
         "CgroupnsMode": options.cgroupns,
         "Dns": options.dns,
         "DnsOptions": options.dns_option,
@@ -158,6 +154,12 @@ def _host_config(options: Options) -> Json:
     return host
 
 
+def _capabilities(names: Sequence[str]) -> list[str] | None:
+    """Return capabilities by their full names, each once and in order."""
+    whole = {name if name == "ALL" else f"CAP_{name.removeprefix('CAP_')}" for name in map(str.upper, names)}
+    return sorted(whole) or None
+
+
 def _resources(options: Options) -> Json:
     devices, requests = _devices(options)
     return {
@@ -180,7 +182,6 @@ def _resources(options: Options) -> Json:
         "Devices": devices,
         "DeviceCgroupRules": options.device_cgroup_rule or None,
         "DeviceRequests": requests or None,
-        "KernelMemory": options.kernel_memory,
         "MemoryReservation": options.memory_reservation,
         "MemorySwap": options.memory_swap,
         "MemorySwappiness": options.memory_swappiness,

@@ -17,9 +17,17 @@ from orlop.image.unpack import OPAQUE_XATTR
 from orlop.linux.openat2 import NO_SYMLINKS, open_in_root
 from orlop.model.record import Rootfs
 
-__all__ = ["ADDED", "DELETED", "MODIFIED", "changes"]
+__all__ = ["ADDED", "DELETED", "MODIFIED", "PLACEHOLDERS", "changes"]
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
+
+PLACEHOLDERS = frozenset(
+    (
+        *("/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/proc", "/sys"),
+        *("/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf"),
+    )
+)
+"""What an engine puts into an image that lacks it, so that there is something to mount on: nobody's change."""
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -35,7 +43,7 @@ def changes(rootfs: Rootfs) -> list[dict[str, Any]]:
     with _Layers(rootfs.lower) as layers:
         upper = os.open(rootfs.upper, _OPEN)
         try:
-            found = dict(_walk(upper, layers))
+            found = {path: kind for path, kind in _walk(upper, layers) if not (kind == ADDED and path in PLACEHOLDERS)}
         finally:
             os.close(upper)
     for path in [path for path, kind in found.items() if kind != MODIFIED]:

@@ -133,6 +133,8 @@ class OverlaySnapshots:
             pass
         else:
             self._set_root_attributes(rootfs)
+            # Programs look for this file to learn that they run in a container.
+            os.close(os.open(f"{rootfs.upper}/.dockerenv", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755))
         try:
             os.mkdir(rootfs.work, 0o700)
         except FileExistsError:

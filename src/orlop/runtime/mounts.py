@@ -19,6 +19,9 @@ __all__ = ["check", "plan", "rootfs_propagation"]
 Mount = dict[str, Any]
 
 DEFAULT_SHM_SIZE = 64 << 20
+# Options of Orlop's own (mount(8) leaves names with x- to others): where a source is that a container can put links in.
+SOURCE_BENEATH = "x-orlop-beneath"
+SOURCE_NAMESPACE = "x-orlop-namespace"
 _SHARED = ("shared", "rshared")
 _SLAVE = ("slave", "rslave")
 _PROPAGATIONS = ("private", "rprivate", *_SHARED, *_SLAVE)
@@ -31,6 +34,7 @@ def plan(
     *,
     files: Mapping[str, str],
     shm: str | None = None,
+    shm_namespace: str = "",
     init: str | None = None,
     writable_cgroups: bool = False,
     recursive_readonly: bool = True,
@@ -38,14 +42,15 @@ def plan(
     """Return the mounts.
 
     `files` maps paths in the container to files of the host (``/etc/hosts``…); `shm` is the host path that becomes
-    ``/dev/shm`` instead of a tmpfs; `init` the host path of an init program. `recursive_readonly` says that the
-    kernel can make a whole tree read-only: then read-only binds are, unless the mount says otherwise.
+    ``/dev/shm`` instead of a tmpfs, or a path in the mount namespace `shm_namespace`; `init` the host path of an init
+    program. `recursive_readonly` says that the kernel can make a whole tree read-only: then read-only binds are,
+    unless the mount says otherwise.
     """
     host = record.host_config
     user = _user(record, recursive_readonly)
     standard = [
         mount
-        for mount in _standard(host, shm, writable_cgroups)
+        for mount in _standard(host, shm, shm_namespace, writable_cgroups)
         if mount["destination"] not in user and not ("/dev" in user and mount["destination"].startswith("/dev/"))
     ]
     binds = {path: _bind(path, source, ["rbind", "rprivate"]) for path, source in files.items() if path not in user}
@@ -89,7 +94,7 @@ def rootfs_propagation(mounts: tuple[MountRecord, ...], mountinfo: Callable[[], 
     return wanted
 
 
-def _standard(host: HostConfig, shm: str | None, writable_cgroups: bool) -> list[Mount]:
+def _standard(host: HostConfig, shm: str | None, shm_namespace: str, writable_cgroups: bool) -> list[Mount]:
     writable = host.privileged
     read_only = [] if writable else ["ro"]
     cgroup_access = [] if writable or writable_cgroups else ["ro"]
@@ -107,7 +112,8 @@ def _standard(host: HostConfig, shm: str | None, writable_cgroups: bool) -> list
         _mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
     ]
     if shm:
-        mounts.append(_bind("/dev/shm", shm, ["rbind", "rprivate"]))
+        place = [f"{SOURCE_NAMESPACE}={shm_namespace}"] if shm_namespace else []
+        mounts.append(_bind("/dev/shm", shm, ["rbind", "rprivate", *place]))
     elif host.ipc_mode != "none":
         size = host.shm_size or DEFAULT_SHM_SIZE
         options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={size}"]
@@ -144,6 +150,8 @@ def _bind_options(mount: MountRecord, recursive_readonly: bool) -> list[str]:
             )
         options.append("rro" if whole_tree else "ro")
     options.append(mount.propagation or "rprivate")
+    if mount.subpath:
+        options.append(f"{SOURCE_BENEATH}={mount.subpath}")
     return options
 
 

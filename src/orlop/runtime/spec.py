@@ -27,7 +27,8 @@ class SpecContext:
 
     `files` maps paths in the container to files of the host. `namespaces` maps a kind to the path of the namespace
     to join, or to an empty string for the host's; a kind that is missing is new, or as the record's modes say.
-    `shm` is the host path of another's ``/dev/shm``. `seccomp_default` is the daemon's profile in Docker's format.
+    `shm` is the path of another's ``/dev/shm``, on the host or in the mount namespace `shm_namespace`.
+    `seccomp_default` is the daemon's profile in Docker's format.
     """
 
     facts: HostFacts
@@ -35,6 +36,7 @@ class SpecContext:
     files: Mapping[str, str] = field(default_factory=dict)
     namespaces: Mapping[str, str] = field(default_factory=dict)
     shm: str | None = None
+    shm_namespace: str = ""
     init_binary: str | None = None
     seccomp_default: Json | None = None
     no_new_privileges: bool = False
@@ -79,6 +81,7 @@ def build_spec(record: ContainerRecord, context: SpecContext) -> Json:
             record,
             files=context.files,
             shm=context.shm,
+            shm_namespace=context.shm_namespace,
             init=init,
             writable_cgroups=chosen.writable_cgroups,
             recursive_readonly=facts.recursive_readonly,

@@ -33,11 +33,17 @@ _PROPAGATION = {
     "slave": mount.MS_SLAVE,
     "unbindable": mount.MS_UNBINDABLE,
 }
+_FIELDS = {"x-orlop-beneath": "beneath", "x-orlop-namespace": "namespace"}
 _WITHOUT_EFFECT = frozenset(("defaults", "async", "silent", "loud", "nomand", "nolazytime", "norelatime"))
 
 
 class MountPlan(NamedTuple):
-    """One mount. `set` and `clear` are attributes of it, `set_below` and `clear_below` of it and all below it."""
+    """One mount. `set` and `clear` are attributes of it, `set_below` and `clear_below` of it and all below it.
+
+    The source of a bind mount is a path of the host, which is trusted. With `beneath` it is that path inside the
+    directory `source`, with `namespace` (a path) it is `source` as that mount namespace sees it: both are found
+    without leaving the directory or the root of the namespace, whatever links a container has put there.
+    """
 
     destination: str
     kind: str  # "bind", or a file system's type
@@ -49,6 +55,8 @@ class MountPlan(NamedTuple):
     clear_below: int = 0
     propagation: tuple[int, bool] = (mount.MS_PRIVATE, True)  # and whether for all below
     data: tuple[tuple[str, str | None], ...] = ()
+    beneath: str = ""
+    namespace: str = ""
 
 
 def parse(entry: dict[str, Any]) -> MountPlan:
@@ -58,6 +66,7 @@ def parse(entry: dict[str, Any]) -> MountPlan:
     here, below = [0, 0], [0, 0]
     propagation = (mount.MS_PRIVATE, True)
     data: list[tuple[str, str | None]] = []
+    fields: dict[str, str] = {}
     for option in entry.get("options") or ():
         if option in ("bind", "rbind"):
             kind, recursive = "bind", option == "rbind"
@@ -69,7 +78,10 @@ def parse(entry: dict[str, Any]) -> MountPlan:
             propagation = found
         elif option not in _WITHOUT_EFFECT:
             key, equals, value = option.partition("=")
-            data.append((key, value if equals else None))
+            if key in _FIELDS:
+                fields[_FIELDS[key]] = value
+            else:
+                data.append((key, value if equals else None))
     return MountPlan(
         destination=entry["destination"],
         kind=kind,
@@ -81,6 +93,7 @@ def parse(entry: dict[str, Any]) -> MountPlan:
         clear_below=below[1],
         propagation=propagation,
         data=tuple(data),
+        **fields,
     )
 
 

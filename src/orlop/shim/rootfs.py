@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from orlop.linux import mount, openat2, process
+from orlop.linux import mount, namespace, openat2, process
 from orlop.linux.cgroup import mounts_for_container
 from orlop.linux.proc import PROC_SUPER_MAGIC
 from orlop.shim import devices, mounts
@@ -55,7 +55,7 @@ class Rootfs:
             plan = mounts.parse(entry)
             if plan.kind == "bind":
                 try:
-                    self._sources[index] = mount.clone_tree(plan.source, recursive=plan.recursive)
+                    self._sources[index] = _clone_source(plan)
                 except OSError as error:
                     raise _mount_error(plan, error) from error
 
@@ -184,6 +184,8 @@ class Rootfs:
         try:
             if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
                 raise NotADirectoryError(numbers.ENOTDIR, os.strerror(numbers.ENOTDIR), plan.destination)
+            if plan.destination == "/proc" and mount.filesystem_type(made) != PROC_SUPER_MAGIC:
+                raise StartError("mount", '"/proc" cannot be mounted because it is not of type proc')
             if mount.filesystem_type(target) == PROC_SUPER_MAGIC and plan.destination not in _PROC_FILES:
                 raise StartError("mount", f'"{plan.destination}" cannot be mounted because it is inside /proc')
             mount.move_mount(made, target)
@@ -255,10 +257,43 @@ def open_working_directory(root_fd: int, path: str) -> None:
         raise StartError.from_os("cwd", f'chdir to cwd ("{path}") set in config.json failed', error) from error
 
 
+def _clone_source(plan: MountPlan) -> int:
+    """Return a detached clone of a bind mount's source."""
+    if not plan.namespace:
+        return _clone_beneath(plan.source, plan.beneath, plan) if plan.beneath else _clone(plan, plan.source)
+    # Only a process that is in a mount namespace may clone what is mounted there (open_tree(2)).
+    own = namespace.open_namespace("mount")
+    theirs = os.open(plan.namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespace.setns(theirs, namespace.CLONE_NEWNS)
+        return _clone_beneath("/", plan.source, plan)
+    finally:
+        namespace.setns(own, namespace.CLONE_NEWNS)
+        os.close(theirs)
+        os.close(own)
+
+
+def _clone_beneath(root: str, path: str, plan: MountPlan) -> int:
+    """Clone `path`, in which a container may put links as it likes, without leaving the directory `root`."""
+    root_fd = os.open(root, _DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = openat2.open_in_root(root_fd, path, os.O_PATH)
+    finally:
+        os.close(root_fd)
+    try:
+        return _clone(plan, "", found)
+    finally:
+        os.close(found)
+
+
+def _clone(plan: MountPlan, path: str, *directory: int) -> int:
+    return mount.clone_tree(path, *directory, recursive=plan.recursive)
+
+
 def _make(plan: MountPlan) -> int:
     """Return the detached mount that a plan asks for, of a new file system or of a path on the host."""
     if plan.kind == "bind":
-        return mount.clone_tree(plan.source, recursive=plan.recursive)
+        return _clone_source(plan)
     return mount.new_filesystem(plan.kind, plan.data, plan.set, plan.source or None)
 
 

@@ -33,12 +33,14 @@ def context(engine: Engine, container: Container) -> SpecContext:
     record = container.record
     directory = engine.directory(record.id)
     names = ("hosts", "hostname", "resolv.conf")
+    shm_namespace = _shared_memory(engine, record)
     return SpecContext(
         facts=engine.facts,
         cgroup_path=engine.cgroup_path(record),
         files={f"/etc/{name}": str(directory / name) for name in names if (directory / name).exists()},
         namespaces=_namespaces(engine, record),
-        shm=_shared_memory(engine, record),
+        shm=None if shm_namespace is None else "/dev/shm",
+        shm_namespace=shm_namespace or "",
         init_binary=_init_binary(engine) if record.host_config.init else None,
         seccomp_default=engine.seccomp_profile,
         no_new_privileges=engine.config.no_new_privileges,
@@ -90,13 +92,21 @@ def _namespaces(engine: Engine, record: ContainerRecord) -> dict[str, str]:
 
 
 def _shared_memory(engine: Engine, record: ContainerRecord) -> str | None:
-    """Return where /dev/shm comes from when it is another's: the host's or that of the joined container."""
+    """Return the mount namespace whose /dev/shm the container has, too: "" for the host's, None if it has its own.
+
+    Raises `InvalidArgument` when the joined container keeps its own to itself.
+    """
     mode = record.host_config.ipc_mode
     if mode == "host":
-        return "/dev/shm"
+        return ""
     if mode.startswith("container:"):
         target = networking.running_target(engine, mode.removeprefix("container:"))
-        return f"/proc/{target.state.pid}/root/dev/shm"
+        if target.record.host_config.ipc_mode in ("private", "none"):
+            raise InvalidArgument(
+                f"can't join IPC of container {target.id}: "
+                "non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+            )
+        return f"/proc/{target.state.pid}/ns/mnt"
     return None
 
 

@@ -38,6 +38,7 @@ DeviceLister = Callable[[str], Sequence[HostDevice]]
 
 # Not the host's devices but the container's own, or no devices at all.
 _SKIPPED_DIRECTORIES = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"))
+_SKIPPED_FILES = frozenset(("console", "ptmx"))
 
 
 def host_devices(path: str) -> list[HostDevice]:
@@ -63,7 +64,7 @@ def _walk(directory: str) -> Iterable[tuple[str, os.stat_result]]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in _SKIPPED_DIRECTORIES:
                     yield from _walk(entry.path)
-            elif entry.name != "console":
+            elif entry.name not in _SKIPPED_FILES:
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
                     yield entry.path, status

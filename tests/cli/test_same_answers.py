@@ -6,9 +6,9 @@ import json
 import time
 
 import pytest
-from fake_engine import Answer, FakeEngine
 
-from conftest import Run
+from support.fake_engine import Answer, FakeEngine
+from support.side_by_side import Run
 
 pytestmark = pytest.mark.docker
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from fake_engine import Answer, FakeEngine
 
-from conftest import Run
 from orlop.cli.command import Command
 from orlop.cli.flags import STRING
 from orlop.cli.tree import TABLE
+from support.fake_engine import Answer, FakeEngine
+from support.side_by_side import Run
 
 pytestmark = pytest.mark.docker
 

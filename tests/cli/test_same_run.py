@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_container import ID, FakeContainer, Process, frame, read_all
-from fake_engine import Answer, FakeEngine
 
-from conftest import Run
+from support.fake_container import ID, FakeContainer, Process, frame, read_all
+from support.fake_engine import Answer, FakeEngine
+from support.side_by_side import Run
 
 pytestmark = pytest.mark.docker
 

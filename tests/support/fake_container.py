@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fake_engine import Answer, FakeEngine, Request
+from support.fake_engine import Answer, FakeEngine, Request
 
 ID = "c0ffee" + "0" * 58
 

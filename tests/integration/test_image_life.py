@@ -160,7 +160,7 @@ async def test_a_snapshot_has_the_images_root_and_is_made_once(lab: Lab, snapsho
     (Path(rootfs.upper) / "kept").write_bytes(b"x")
     assert snapshots.prepare(CONTAINER, record) == rootfs
     with snapshots.view(rootfs) as view:
-        assert sorted(os.listdir(f"/proc/self/fd/{view}")) == ["etc", "gone", "kept", "new", "old"]
+        assert sorted(os.listdir(f"/proc/self/fd/{view}")) == [".dockerenv", "etc", "gone", "kept", "new", "old"]
         with pytest.raises(Conflict), snapshots.claim(CONTAINER):
             pass
     fresh = OverlaySnapshots(lab.root, lab.images.layers)
@@ -209,7 +209,7 @@ async def test_a_layer_with_an_opaque_root_hides_all_below(lab: Lab) -> None:
     snapshots = OverlaySnapshots(lab.root, lab.images.layers)
     rootfs = snapshots.prepare(CONTAINER, lab.images.resolve("x:1"))
     with snapshots.view(rootfs) as view:
-        assert sorted(os.listdir(f"/proc/self/fd/{view}")) == ["only", "srv"]
+        assert sorted(os.listdir(f"/proc/self/fd/{view}")) == [".dockerenv", "only", "srv"]
 
 
 async def test_an_image_without_layers_can_be_mounted(lab: Lab) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from orlop.errors import InvalidArgument
 from orlop.formats.tar.reader import TarReader
+from orlop.image.attributes import IMPLIED_ROOT, OPAQUE_XATTR
 from orlop.image.removal import remove_tree
 from orlop.image.snapshots.overlay import OPTIONS
-from orlop.image.unpack import IMPLIED_ROOT, OPAQUE_XATTR, Limits, NeedsParents, Unpacked, unpack
+from orlop.image.unpack import Limits, NeedsParents, Unpacked, unpack
 from orlop.linux.mount import detached_overlay
 from support.archives import layer, member
 

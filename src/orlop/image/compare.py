@@ -12,8 +12,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from orlop.image.attributes import OPAQUE_XATTR
 from orlop.image.layers import has_xattr
-from orlop.image.unpack import OPAQUE_XATTR
 from orlop.linux.openat2 import NO_SYMLINKS, open_in_root
 from orlop.model.record import Rootfs
 

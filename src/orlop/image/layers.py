@@ -14,9 +14,9 @@ from pathlib import Path
 
 from orlop.errors import Internal
 from orlop.formats.identity import chain_ids
+from orlop.image.attributes import IMPLIED_ROOT, OPAQUE_XATTR
 from orlop.image.content import sync_directory
 from orlop.image.scratch import Scratch
-from orlop.image.unpack import IMPLIED_ROOT, OPAQUE_XATTR
 from orlop.model.record import ImageRecord
 
 __all__ = ["Layers", "chain_name", "diff_name"]

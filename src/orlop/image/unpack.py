@@ -24,20 +24,25 @@ from orlop.errors import InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind, TarError
 from orlop.formats.tar.reader import TarReader
 from orlop.formats.tar.whiteout import META_PREFIX, OPAQUE, removed_name
+from orlop.image.attributes import (
+    IMPLIED_ROOT,
+    MAX_NAME,
+    OPAQUE_XATTR,
+    DirectoryAttributes,
+    normalized,
+    owner,
+    set_xattr,
+)
 from orlop.image.removal import remove_entry
 from orlop.linux import xattr
 from orlop.linux.openat2 import open_in_root
 
-__all__ = ["IMPLIED_ROOT", "OPAQUE_XATTR", "Limits", "NeedsParents", "Unpacked", "unpack"]
-
-OPAQUE_XATTR = "trusted.overlay.opaque"
-IMPLIED_ROOT = "trusted.orlop.implied"
-"""Marks the root of a layer that had no entry for it: the attributes of the root are those of a layer below."""
+__all__ = ["Limits", "NeedsParents", "Unpacked", "unpack"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CACHED = 64
-_MAX_NAME = 4096
 _IMPLIED_MODE = 0o755
 _ARCHIVE_ERRORS = frozenset(
     (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EMLINK, errno.EPERM, errno.ERANGE, errno.E2BIG, errno.ENOTDIR)
@@ -67,16 +72,6 @@ class Unpacked:
     alone: bool = True
 
 
-@dataclass(slots=True)
-class _Attributes:
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    xattrs: dict[str, bytes]
-    implied: bool = False
-
-
 def unpack(reader: TarReader, root: int, *, on_view: bool = False, limits: Limits | None = None) -> Unpacked:
     """Unpack the archive of `reader` into the empty directory `root`, or on top of the merged view that it is.
 
@@ -97,7 +92,7 @@ class _Unpacker:
         self.limits = limits
         self.result = Unpacked()
         self.parents: dict[str, int] = {"": root}  # open directories, the last used ones
-        self.directories: dict[str, _Attributes] = {}  # what to set at the end
+        self.directories: dict[str, DirectoryAttributes] = {}  # what to set at the end
         self.whiteouts: set[str] = set()  # devices made by this layer
         self.made: set[str] = set()  # on a view: what this layer has, which its whiteouts do not mean
         self.remembered = 0
@@ -129,7 +124,7 @@ class _Unpacker:
     def apply(self, entry: Entry) -> None:
         if len(self.parents) > _CACHED:
             self.forget()
-        path = _normalized(entry.name)
+        path = normalized(entry.name)
         if not path:
             self.set_root(entry)
             return
@@ -168,10 +163,10 @@ class _Unpacker:
             else:
                 self.write_sparse(fd, entry)
             if entry.uid or entry.gid:
-                os.fchown(fd, *_owner(entry))
+                os.fchown(fd, *owner(entry))
             os.fchmod(fd, entry.mode)
             for key, value in entry.xattrs.items():
-                _set_xattr(fd, key, value)
+                set_xattr(fd, key, value)
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
@@ -207,7 +202,7 @@ class _Unpacker:
 
     def make_symlink(self, entry: Entry, parent: int, name: str, path: str) -> None:
         target = entry.linkname
-        if not target or len(os.fsencode(target)) >= _MAX_NAME:
+        if not target or len(os.fsencode(target)) >= MAX_NAME:
             raise TarError(f"invalid symlink {entry.name!r} -> {target[:200]!r}")
         self.count(len(os.fsencode(target)))
         try:
@@ -216,11 +211,11 @@ class _Unpacker:
             self.clear(parent, name, path)
             os.symlink(target, name, dir_fd=parent)
         if entry.uid or entry.gid:
-            os.chown(name, *_owner(entry), dir_fd=parent, follow_symlinks=False)
+            os.chown(name, *owner(entry), dir_fd=parent, follow_symlinks=False)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def make_link(self, entry: Entry, parent: int, name: str, path: str) -> None:
-        target = _normalized(entry.linkname)
+        target = normalized(entry.linkname)
         if target == path:
             return
         source_path, _, source_name = target.rpartition("/")
@@ -255,7 +250,7 @@ class _Unpacker:
         except FileExistsError:
             self.clear(parent, name, path)
             os.mknod(name, kind | 0o600, device, dir_fd=parent)
-        os.chown(name, *_owner(entry), dir_fd=parent, follow_symlinks=False)
+        os.chown(name, *owner(entry), dir_fd=parent, follow_symlinks=False)
         os.chmod(name, entry.mode, dir_fd=parent)  # just made, and no link
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
@@ -321,7 +316,7 @@ class _Unpacker:
 
     def remember(self, path: str, entry: Entry) -> None:
         """Set the attributes of the directory `path` at the end."""
-        self.directories[path] = _Attributes(entry.mode, *_owner(entry), entry.mtime, entry.xattrs)
+        self.directories[path] = DirectoryAttributes(entry.mode, *owner(entry), entry.mtime, entry.xattrs)
         self.keep(len(path) + sum(map(len, entry.xattrs.values())))
 
     def keep(self, size: int) -> None:
@@ -399,72 +394,22 @@ class _Unpacker:
 
     def finish_directories(self) -> None:
         self.forget()
-        if "" not in self.directories:
-            self.directories[""] = _Attributes(_IMPLIED_MODE, 0, 0, 0, {IMPLIED_ROOT: b"y"})
+        implied_root = "" not in self.directories
+        if implied_root:
+            self.directories[""] = DirectoryAttributes(_IMPLIED_MODE, 0, 0, 0, {})
         for path, attributes in self.directories.items():
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
-                fd = open_in_root(self.root, path or "/", flags)
+                fd = open_in_root(self.root, path or "/", _OPEN_DIRECTORY)
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                     raise
                 continue  # replaced under another name, through a link
             try:
-                _set_attributes(fd, attributes)
+                attributes.apply(fd)
+                if implied_root and not path:
+                    xattr.set_(fd, IMPLIED_ROOT, b"y")
             finally:
                 os.close(fd)
-
-
-def _normalized(name: str) -> str:
-    """Return a name without ``.``, ``..`` and slashes at its ends. Raises `TarError` if it leads out of the root."""
-    if name.isascii() and "//" not in name and "/." not in name and not name.startswith((".", "/")):
-        plain = name.rstrip("/")  # the ordinary case
-        if plain and len(plain) < _MAX_NAME:
-            return plain
-    parts: list[str] = []
-    for part in name.split("/"):
-        if part in ("", "."):
-            continue
-        if part != "..":
-            parts.append(part)
-        elif parts:
-            parts.pop()
-        elif not name.startswith("/"):
-            raise TarError(f"{name!r} is outside of the layer")
-    path = "/".join(parts)
-    if len(os.fsencode(path)) >= _MAX_NAME:
-        raise TarError(f"the name {name[:200]!r}… is too long")
-    return path
-
-
-def _owner(entry: Entry) -> tuple[int, int]:
-    if not (0 <= entry.uid < 0xFFFFFFFF and 0 <= entry.gid < 0xFFFFFFFF):
-        raise TarError(f"invalid owner of {entry.name!r}")
-    return entry.uid, entry.gid
-
-
-def _set_attributes(fd: int, attributes: _Attributes) -> None:
-    os.fchown(fd, attributes.uid, attributes.gid)
-    os.fchmod(fd, attributes.mode)
-    for key, value in attributes.xattrs.items():
-        if key == IMPLIED_ROOT:
-            os.setxattr(fd, key, value)
-        else:
-            _set_xattr(fd, key, value)
-    os.utime(fd, ns=(attributes.mtime, attributes.mtime))
-
-
-def _set_xattr(fd: int, key: str, value: bytes) -> None:
-    """Set what an image may say; overlayfs's own, and what belongs to the host's security, are not its business."""
-    if key != "security.capability" and not key.startswith(("user.", "system.posix_acl_")):
-        return
-    if key.startswith("user.overlay."):
-        return
-    try:
-        os.setxattr(fd, key, value)
-    except OSError as error:
-        if error.errno != errno.ENOTSUP:
-            raise
 
 
 def _write(fd: int, data: memoryview) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 from pyroute2 import IPRoute
 
 from orlop.errors import Conflict, Error
@@ -18,6 +17,7 @@ from orlop.linux import conntrack
 from orlop.linux.firewall import forwarding_blockers
 from orlop.network.drivers.bridge import BridgeDriver
 from orlop.network.network import BridgeOptions, Endpoint, EndpointRequest, PortRequest
+from support.network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(why_not()), reason=why_not() or "ready")]
 
@@ -182,8 +182,9 @@ async def test_a_chosen_mac_is_reachable_at_an_address_that_was_known_elsewhere(
         endpoint = await driver.allocate(chosen)
         namespace.configure(await driver.connect(endpoint, namespace.fd))
         lab.servers.add(namespace, f"M{number}", "0.0.0.0", 80)
-        while "state forwarding" not in lab.host.ip(f"-d link show dev {endpoint.record.host_ifname}"):
-            await asyncio.sleep(0.01)
+        for _ in range(100):
+            if "state forwarding" in lab.host.ip(f"-d link show dev {endpoint.record.host_ifname}"):
+                break
         for source in (lab.host, asker):
             assert await ask(source, "172.30.0.5", 80, 0.8) == f"M{number}"  # before ARP asks a second time
         await driver.release(endpoint.record)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 
 from orlop.formats.ctnetlink import Match, list_flows, parse_flow
 from orlop.linux.netlink import NETLINK_NETFILTER, Netlink
 from orlop.network.drivers.bridge import BridgeDriver
 from orlop.network.network import BridgeOptions, Endpoint, EndpointRequest, PortRequest
+from support.network_lab import PATIENCE, REFUSAL, Lab, Namespace, why_not
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(why_not()), reason=why_not() or "ready")]
 

@@ -43,12 +43,18 @@ class Cleaner:
         self._removal: asyncio.Task[None] | None = None
         self._closing = False
 
-    def connected(self, record: EndpointRecord) -> None:
-        """Forget the flows that an endpoint's ports would miss, and those of its address's previous owner."""
-        if flows.has_datagrams(record):
-            self._thread.submit(flows.forget_ports, record)
+    def connected(self, record: EndpointRecord, then: Callable[[], None]) -> None:
+        """Forget the flows that an endpoint's ports would miss, and those of its address's previous owner.
+
+        `then` is called when the ports see all that is theirs.
+        """
         if not self._worn.isdisjoint((record.address, record.address6)):
             self._forget()
+        if flows.has_datagrams(record):
+            work = asyncio.get_running_loop().run_in_executor(self._thread, flows.forget_ports, record)
+            work.add_done_callback(lambda _: then())
+        else:
+            then()
 
     def released(self, record: EndpointRecord) -> None:
         """Remove an endpoint's link, and forget its flows in time."""

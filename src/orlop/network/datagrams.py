@@ -2,11 +2,15 @@
 
 Each client has a connected socket of its own towards the container, so that answers find their way; it is closed when
 nothing has passed for `IDLE` seconds. An answer leaves from the address that the client had sent to.
+
+Of a port that the kernel translates too, what was queued before the relay began is dropped: an answer to a client whose
+flow was forgotten just now would make a tracked flow the other way round, and keep the client from being translated.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -41,13 +45,15 @@ class _Client:
 class DatagramRelay:
     """Passes datagrams between one bound socket (which it owns) and the target."""
 
-    def __init__(self, sock: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(self, sock: socket.socket, target: tuple[str, int], translated: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = sock
         self._target = target
         self._clients: dict[Any, _Client] = {}
         self._ipv6 = sock.family == socket.AF_INET6
         sock.setblocking(False)
+        if translated:
+            self._drain()
         if self._ipv6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
@@ -61,6 +67,11 @@ class DatagramRelay:
         self._socket.close()
         for key in list(self._clients):
             self._drop(key)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(1)
 
     def _from_clients(self) -> None:
         for _ in range(BURST):

@@ -30,14 +30,15 @@ def has_datagrams(record: EndpointRecord) -> bool:
 
 
 def forget_ports(record: EndpointRecord) -> None:
-    """Forget flows to this host's newly published UDP ports: they would go on past the new translation."""
+    """Forget flows to this host's newly published UDP ports that the new translation does not reach."""
     with _logged("tracked flows to new ports stay"):
         with Netlink() as netlink:
             here = {str(address.interface.ip) for address in interfaces.addresses(netlink)}
         for port in record.ports:
             if port.protocol == "udp":
                 match = Match(6 if ":" in port.host_ip else 4, protocol=PROTOCOLS["udp"], port=port.host_port)
-                conntrack.forget(match, _to(here if port.host_ip in ALL_INTERFACES else {port.host_ip}))
+                wanted = here if port.host_ip in ALL_INTERFACES else {port.host_ip}
+                conntrack.forget(match, _past(record, wanted))
 
 
 def forget_addresses(addresses: Collection[str]) -> None:
@@ -49,8 +50,11 @@ def forget_addresses(addresses: Collection[str]) -> None:
                 conntrack.forget(Match(version), _of(gone))
 
 
-def _to(addresses: Collection[str]) -> Callable[[Flow], bool]:
-    return lambda flow: flow.destination in addresses or flow.destination.startswith("127.")
+def _past(record: EndpointRecord, addresses: Collection[str]) -> Callable[[Flow], bool]:
+    return lambda flow: (
+        (flow.destination in addresses or flow.destination.startswith("127."))
+        and flow.answering not in (record.address, record.address6)
+    )
 
 
 def _of(addresses: Collection[str]) -> Callable[[Flow], bool]:

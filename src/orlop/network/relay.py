@@ -38,14 +38,16 @@ class Relay:
     def __init__(self) -> None:
         self._relays: dict[str, list[StreamRelay | DatagramRelay]] = {}
 
-    def serve(self, endpoint_id: str, sockets: list[tuple[socket.socket, Target]]) -> None:
-        """Serve each socket for its target from now on. The sockets are duplicated; the caller keeps its own."""
+    def serve(self, endpoint_id: str, sock: socket.socket, target: Target, translated: bool = False) -> None:
+        """Serve a socket for its target from now on. It is duplicated; the caller keeps its own.
+
+        `translated` says that the kernel takes packets to the same port too.
+        """
         relays = self._relays.setdefault(endpoint_id, [])
-        for sock, target in sockets:
-            if sock.type == socket.SOCK_STREAM:
-                relays.append(StreamRelay(sock.dup(), target))
-            else:
-                relays.append(DatagramRelay(sock.dup(), target))
+        if sock.type == socket.SOCK_STREAM:
+            relays.append(StreamRelay(sock.dup(), target))
+        else:
+            relays.append(DatagramRelay(sock.dup(), target, translated))
 
     def stop(self, endpoint_id: str) -> None:
         """Stop serving an endpoint and end its connections. Nothing happens if it is not served."""

@@ -42,7 +42,7 @@ async def exchange(address: tuple[str, int], data: bytes) -> bytes:
 async def test_bytes_and_half_closes_pass_both_ways(echo: tuple[str, int]) -> None:
     relay = Relay()
     with listener() as sock:
-        relay.serve("e", [(sock, echo)])
+        relay.serve("e", sock, echo)
         data = bytes(range(256)) * 8192
         assert await asyncio.gather(*(exchange(sock.getsockname(), data) for _ in range(5))) == [data] * 5
         relay.close()
@@ -51,7 +51,7 @@ async def test_bytes_and_half_closes_pass_both_ways(echo: tuple[str, int]) -> No
 async def test_a_stopped_relay_ends_its_connections_and_leaves_the_callers_socket(echo: tuple[str, int]) -> None:
     relay = Relay()
     with listener() as sock:
-        relay.serve("e", [(sock, echo)])
+        relay.serve("e", sock, echo)
         reader, writer = await asyncio.open_connection(*sock.getsockname()[:2])
         writer.write(b"x")
         await asyncio.sleep(0.05)

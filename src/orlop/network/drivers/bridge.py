@@ -161,17 +161,17 @@ class BridgeDriver:
             raise Internal(f"failed to connect the container to its network: {error}") from error
         finally:
             self._connecting -= 1
-        self._cleaner.connected(record)
-        self.serve(record, endpoint.sockets)
+        self._cleaner.connected(record, lambda: self.serve(record, endpoint.sockets))
         return links.interface_config(record, host_ipv6=host.ipv6)
 
     def serve(self, record: EndpointRecord, sockets: Iterable[socket.socket]) -> None:
         """Serve what reaches the sockets of published ports, given in the order of `record.ports`."""
-        if record.endpoint_id not in self._records:
+        if record.endpoint_id not in self._records or self._opened is None:
             return
-        pairs = zip(sockets, record.ports, strict=True)
-        targets = [(sock, (record.address, port.container_port)) for sock, port in pairs if port.protocol != "sctp"]
-        self._relay.serve(record.endpoint_id, targets)
+        for sock, port in zip(sockets, record.ports, strict=True):
+            if port.protocol != "sctp":
+                translated = ":" not in port.host_ip or bool(record.address6)
+                self._relay.serve(record.endpoint_id, sock, (record.address, port.container_port), translated)
 
     async def adopt(self, record: EndpointRecord, shim_pid: int) -> None:
         """Serve the ports of a running container of `open`'s `live` again, with the sockets that its shim holds."""

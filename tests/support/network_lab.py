@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,17 @@ class Namespace:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.entered():
             sock = socket.socket(family, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM)
+        end = time.monotonic() + patience
         with sock:
-            sock.settimeout(patience)
-            try:
-                sock.connect((address, port))
-                sock.send(b"who?")
-                return sock.recv(99).decode() or "-"
-            except OSError:
-                return "-"
+            sock.settimeout(REFUSAL if protocol == "udp" else patience)
+            while True:
+                try:
+                    sock.connect((address, port))
+                    sock.send(b"who?")
+                    return sock.recv(99).decode() or "-"
+                except OSError:
+                    if protocol != "udp" or time.monotonic() > end - REFUSAL:
+                        return "-"  # of datagrams one may be lost
 
 
 class Servers:

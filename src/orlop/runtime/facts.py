@@ -10,6 +10,7 @@ from typing import Any
 
 from orlop.linux import capability, cgroup, proc
 from orlop.linux.cgroup.files import first_line
+from orlop.runtime import apparmor
 
 __all__ = ["HostFacts", "available", "parse_os_release", "parse_release", "read_facts"]
 
@@ -51,7 +52,7 @@ class HostFacts:
 
     capabilities: frozenset[str] = frozenset(capability.NAMES)  # the daemon's bounding set: no container gets more
     seccomp: bool = True
-    apparmor: bool = False
+    apparmor: bool = False  # the kernel has it, and the default profile is loaded
     selinux: bool = False
     recursive_readonly: bool = True  # mount_setattr(2), kernel 5.12
     thermal_paths: tuple[str, ...] = ()  # counters that tell a container what its neighbours compute
@@ -85,7 +86,7 @@ def read_facts() -> HostFacts:
         cpuset_mems=_cpuset(host, "mems"),
         capabilities=capability.bounding(),
         seccomp=os.path.exists("/proc/sys/kernel/seccomp/actions_avail"),
-        apparmor=_text("/sys/module/apparmor/parameters/enabled").startswith("Y"),
+        apparmor=apparmor.enabled() and apparmor.loaded(),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         recursive_readonly=parse_release(system.release) >= (5, 12),
         thermal_paths=_thermal_paths(),

@@ -17,6 +17,7 @@ from orlop.linux.capability import DEFAULT, NAMES
 from orlop.linux.seccomp import compile as compiler
 from orlop.linux.seccomp import profile
 from orlop.model.api.container import HostConfig
+from orlop.runtime import apparmor as apparmor_profile
 from orlop.runtime.facts import HostFacts
 
 __all__ = [
@@ -53,7 +54,6 @@ MASKED_PATHS = (
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 UNCONFINED = "unconfined"
-DEFAULT_APPARMOR = "docker-default"
 _PROGRAMS = 64  # compiled programs that are kept, of about 8 KiB each
 
 
@@ -161,7 +161,7 @@ def apparmor(host: HostConfig, facts: HostFacts) -> str:
     if not facts.apparmor:
         return ""
     chosen = options(host.security_opt).apparmor
-    return chosen or (UNCONFINED if host.privileged else DEFAULT_APPARMOR)
+    return chosen or (UNCONFINED if host.privileged else apparmor_profile.NAME)
 
 
 def compiled(seccomp: dict[str, Any]) -> bytes:

@@ -92,11 +92,13 @@ class Engine:
         self.events = await Events.open(self.store)
         parts.push_async_callback(self.events.close)
         self.images = await Images.open(config.data_root, self.store)
+        parts.push_async_callback(self.images.close)
         self.snapshots = OverlaySnapshots(config.data_root, self.images.layers)
         self.volumes = LocalVolumes(config.data_root, self.store)
         await self.volumes.open()
         self.containers = Registry(self.store, self.spawn)
         await self.containers.load()
+        await self.release_images()
         self.parking = Parking()
         parts.callback(self.parking.close)
         self.runtime = NativeRuntime(config.exec_root, Supervisor(self), self._kill_rest)
@@ -149,6 +151,10 @@ class Engine:
         if parent:
             return f"/{parent.strip('/')}/orlop-{self.instance}-{record.id}"
         return f"/orlop-{self.instance}/{record.id}"
+
+    async def release_images(self) -> None:
+        """Free the images that were removed by force and that no container needs any more."""
+        await self.images.release({container.record.image_id for container in self.containers})
 
     def _kill_rest(self, container_id: str) -> None:
         """Kill whatever runs in a container's cgroup; runs in a thread, when its shim died."""

@@ -164,8 +164,9 @@ class EventRecord(Record, frozen=True, kw_only=True):
 
 
 class Rootfs(Record, frozen=True, kw_only=True):
-    """An overlay: `lower` directories, topmost first, and a private upper and work directory."""
+    """An overlay: `lower` directories, topmost first, a private upper and work directory, and mount options (k=v)."""
 
     lower: tuple[str, ...]
     upper: str
     work: str
+    options: tuple[str, ...] = ()

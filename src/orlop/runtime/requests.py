@@ -27,7 +27,7 @@ def start(launch: Launch) -> Message:
         "id": launch.id,
         "launch": {
             "spec": {**launch.spec, "linux": linux},
-            "rootfs": {"lower": launch.rootfs.lower, "upper": launch.rootfs.upper, "work": launch.rootfs.work},
+            "rootfs": msgspec.to_builtins(launch.rootfs),
             "run_dir": launch.run_dir,
             "log": {
                 "directory": launch.log.directory,

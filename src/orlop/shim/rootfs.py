@@ -131,15 +131,16 @@ class Rootfs:
 
     def _attach_overlay(self) -> int:
         lower, upper, work = self._layers["lower"], self._layers.get("upper", ""), self._layers.get("work", "")
+        options = [(key, value) for key, _, value in (text.partition("=") for text in self._layers.get("options", ()))]
         place = os.open(self._place, _DIRECTORY | os.O_CLOEXEC)
         try:
             if mount.knows_many_layers():
-                overlay = mount.detached_overlay(lower, upper, work)
+                overlay = mount.detached_overlay(lower, upper, work, options)
                 mount.move_mount(overlay, place)
                 return overlay
         finally:
             os.close(place)
-        mount.mount_overlay(self._place, lower, upper, work)
+        mount.mount_overlay(self._place, lower, upper, work, options)
         return os.open(self._place, _DIRECTORY | os.O_CLOEXEC)
 
     def _mount(self, plan: MountPlan, source: int | None) -> None:

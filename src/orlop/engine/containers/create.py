@@ -71,7 +71,13 @@ async def create(
 async def _enter(engine: Engine, record: ContainerRecord, image: ImageRecord) -> Container:
     engine.snapshots.prepare(record.id, image)
     try:
-        return await engine.containers.add(record)
+        container = await engine.containers.add(record)
+        try:
+            engine.images.get(image.id)
+        except NotFound:  # it was removed before the container's need of it was known
+            await engine.containers.remove(container)
+            raise
+        return container
     except BaseException:
         engine.snapshots.remove(record.id)
         raise

@@ -88,6 +88,7 @@ async def _clean(engine: Engine, container: Container) -> None:
     await asyncio.to_thread(group.remove)
     await asyncio.to_thread(shutil.rmtree, Path(start.run_dir(engine, container.id)), True)
     await asyncio.to_thread(engine.snapshots.remove, container.id)
+    await engine.release_images()
 
 
 async def _remove_volumes(engine: Engine, container: Container) -> None:

@@ -27,6 +27,7 @@ __all__ = ["OPTIONS", "OverlaySnapshots"]
 OPTIONS: tuple[tuple[str, str | None], ...] = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
 """Mount options of every overlay whose upper directory is read as a layer, whatever the module's defaults are."""
 
+_OPTION_WORDS = tuple(f"{key}={value}" for key, value in OPTIONS)
 _MAX_LAYERS = 499  # the kernel's limit is 500 directories
 _STATE = "snapshot"
 
@@ -122,7 +123,7 @@ class OverlaySnapshots:
     def _rootfs(self, container_id: str, state: _State) -> Rootfs:
         directory = self._path / container_id
         lower = self._layers.stack(state.layers)
-        return Rootfs(lower=lower, upper=str(directory / "upper"), work=str(directory / "work"))
+        return Rootfs(lower=lower, upper=str(directory / "upper"), work=str(directory / "work"), options=_OPTION_WORDS)
 
     def _make(self, container_id: str, rootfs: Rootfs, state: _State) -> None:
         directory = self._path / container_id

@@ -208,6 +208,14 @@ class Joined:
         if self._wait.finished:
             self._ended = json.loads(self._wait_body or b"{}")
 
+    def wait_removed(self) -> None:
+        """Wait until a container that could not be started is gone; why it could not is known already."""
+        try:
+            while self._ended is None:
+                self._wait_for_end()
+        except Error:  # then nobody knows more than that it did not start
+            pass
+
     def wait_status(self) -> int:
         """Wait for the container's end and return its exit status; 125, with the reason printed, if there is none."""
         assert self._wait is not None

@@ -47,6 +47,8 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+_CHAIN = re.compile(r"(?:\.\w+)+")
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "json": _json,
     "split": lambda text, separator: text.split(separator) if separator else list(text),
@@ -91,17 +93,22 @@ class Template:
             return self._template.render(data)
         except gotpl.TemplateExecutionError as error:
             if name := re.match(r"missing key or attribute '([^']*)'", error.message):
-                raise MissingKey(self._place(error) + f'map has no entry for key "{name[1]}"', name[1]) from None
+                raise MissingKey(
+                    self._place(error, name[1]) + f'map has no entry for key "{name[1]}"', name[1]
+                ) from None
             reason = re.sub(r"^function '(\w+)' failed: ", r"error calling \1: ", error.message)
             raise TemplateProblem(self._place(error) + reason) from None
 
-    def _place(self, error: Any) -> str:
+    def _place(self, error: Any, missing: str = "") -> str:
         """Return where Go says that an execution stopped; for a chain of fields that is its second field."""
         line = self._text.split("\n")[error.line - 1]
         start = error.column - 1
-        chain = re.match(r"\.\w+(?:\.\w+)*", line[start:])
-        node = chain[0] if chain else re.split(r"[\s}|)]", line[start:] + "}")[0]
-        column = start + (node.find(".", 1) if node.find(".", 1) > 0 else 0)
+        chains = [match for match in _CHAIN.finditer(line, start) if missing in match[0].split(".")]
+        if chains and (missing or chains[0].start() == start):
+            node, start = chains[0][0], chains[0].start()
+        else:
+            node = re.split(r"[\s}|)]", line[start:] + "}")[0]
+        column = start + max(node.find(".", 1), 0)
         return f'template: :{error.line}:{column}: executing "" at <{node}>: '
 
 

@@ -243,7 +243,7 @@ def _run_joined(session: Session, options: Options, body: Json, container: str) 
         except errors.Error as error:
             stream.close()
             if options.rm:
-                joined.wait_status()
+                joined.wait_removed()
             raise _start_error(error) from None
         joined.run()
         return 0 if joined.detached else joined.wait_status()

@@ -86,7 +86,7 @@ def _start_joined(session: Session, options: Options, name: str) -> int:
         except errors.Error:
             stream.close()
             if removed:
-                joined.wait_status()
+                joined.wait_removed()
             raise
         joined.run()
         return 0 if joined.detached else joined.wait_status()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from orlop.formats.ctnetlink import PROTOCOLS, Flow, Match
 from orlop.formats.netlink import NetlinkFormatError
@@ -34,11 +34,15 @@ def forget_ports(record: EndpointRecord) -> None:
     with _logged("tracked flows to new ports stay"):
         with Netlink() as netlink:
             here = {str(address.interface.ip) for address in interfaces.addresses(netlink)}
-        for port in record.ports:
-            if port.protocol == "udp":
-                match = Match(6 if ":" in port.host_ip else 4, protocol=PROTOCOLS["udp"], port=port.host_port)
-                wanted = here if port.host_ip in ALL_INTERFACES else {port.host_ip}
-                conntrack.forget(match, _past(record, wanted))
+        for version in (4, 6):
+            wanted: dict[int, set[str]] = {}
+            for port in record.ports:
+                if port.protocol == "udp" and (":" in port.host_ip) == (version == 6):
+                    hosts = here if port.host_ip in ALL_INTERFACES else {port.host_ip}
+                    wanted[port.host_port] = wanted.get(port.host_port, set()) | hosts
+            if wanted:
+                only = next(iter(wanted)) if len(wanted) == 1 else 0  # the kernel tells one port, or none
+                conntrack.forget(Match(version, protocol=PROTOCOLS["udp"], port=only), _past(record, wanted))
 
 
 def forget_addresses(addresses: Collection[str]) -> None:
@@ -50,9 +54,10 @@ def forget_addresses(addresses: Collection[str]) -> None:
                 conntrack.forget(Match(version), _of(gone))
 
 
-def _past(record: EndpointRecord, addresses: Collection[str]) -> Callable[[Flow], bool]:
+def _past(record: EndpointRecord, wanted: Mapping[int, Collection[str]]) -> Callable[[Flow], bool]:
+    """Tell flows to a port at one of its `wanted` addresses, or on loopback, that do not end at the endpoint."""
     return lambda flow: (
-        (flow.destination in addresses or flow.destination.startswith("127."))
+        (flow.destination in wanted.get(flow.port, ()) or (flow.port in wanted and flow.destination.startswith("127.")))
         and flow.answering not in (record.address, record.address6)
     )
 

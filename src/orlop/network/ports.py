@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -52,17 +53,21 @@ class HostPorts:
 
     def __init__(self, default_ip: str = "") -> None:
         self._default_ip = default_ip
-        self._held: set[Key] = set()
+        self._held: defaultdict[tuple[str, int], set[str]] = defaultdict(set)  # host addresses by protocol and port
         self._last_ephemeral = 0
 
     def adopt(self, records: Iterable[EndpointRecord]) -> None:
         """Take note of ports that shims of running containers hold."""
         for record in records:
-            self._held |= {_key(port) for port in record.ports}
+            self._hold(record.ports)
 
     def release(self, ports: Iterable[PublishedPort]) -> None:
         """Forget ports whose sockets are closed."""
-        self._held -= {_key(port) for port in ports}
+        for port in ports:
+            hosts = self._held[port.protocol, port.host_port]
+            hosts.discard(port.host_ip)
+            if not hosts:
+                del self._held[port.protocol, port.host_port]
 
     def bind(
         self, requests: Iterable[PortRequest], address: str, address6: str = ""
@@ -134,7 +139,7 @@ class HostPorts:
                 undo.callback(sock.close)
                 bound.append((port, sock))
             undo.pop_all()
-        self._held |= {_key(port) for port, _ in bound}
+        self._hold(port for port, _ in bound)
         return bound
 
     def _host_addresses(self, request: PortRequest) -> list[tuple[str, bool]]:
@@ -147,14 +152,17 @@ class HostPorts:
         except ValueError:
             raise InvalidArgument(f"invalid host IP address: {chosen}") from None
 
+    def _hold(self, ports: Iterable[PublishedPort]) -> None:
+        for port in ports:
+            self._held[port.protocol, port.host_port].add(port.host_ip)
+
     def _allocated(self, port: PublishedPort) -> bool:
         """Say whether one of our containers has this port of this address, or of all addresses of its family."""
         host = ip_address(port.host_ip)
+        others = (ip_address(held) for held in self._held.get((port.protocol, port.host_port), ()))
         return any(
-            (protocol, number) == (port.protocol, port.host_port)
-            and (other := ip_address(held)).version == host.version
-            and (other == host or other.is_unspecified or host.is_unspecified)
-            for protocol, held, number in self._held
+            other.version == host.version and (other == host or other.is_unspecified or host.is_unspecified)
+            for other in others
         )
 
     def _ephemeral(self) -> Iterator[int]:

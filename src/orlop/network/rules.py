@@ -127,13 +127,19 @@ def table_name(instance: str) -> str:
 
 def publish(table: str, record: EndpointRecord) -> str:
     """Return the transaction that publishes an endpoint's ports, "" if it has none."""
-    lines = [f"add element inet {table} {name} {{ {key} : {value} }}" for name, key, value in _elements(record)]
-    return "\n".join(lines)
+    return _by_map(table, "add", [(name, f"{key} : {value}") for name, key, value in _elements(record)])
 
 
 def withdraw(table: str, record: EndpointRecord) -> str:
     """Return the transaction that takes an endpoint's ports away, "" if it has none."""
-    lines = [f"delete element inet {table} {name} {{ {key} }}" for name, key, _ in _elements(record)]
+    return _by_map(table, "delete", [(name, key) for name, key, _ in _elements(record)])
+
+
+def _by_map(table: str, verb: str, elements: list[tuple[str, str]]) -> str:
+    lines = []
+    for name in MAPS:
+        if texts := [text for of, text in elements if of == name]:
+            lines.append(f"{verb} element inet {table} {name} {{ {', '.join(texts)} }}")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from orlop.errors import InvalidArgument
-from orlop.model.record import PublishedPort
+from orlop.model.record import EndpointRecord, PublishedPort
 from orlop.network.network import PortRequest
 from orlop.network.ports import HostPorts, PortTaken
 
@@ -28,6 +28,12 @@ def free() -> int:
         return int(server.getsockname()[1])
 
 
+def holding(host_ip: str, number: int) -> EndpointRecord:
+    """An endpoint of a running container that has a port."""
+    port = PublishedPort(host_ip=host_ip, host_port=number, container_port=80, protocol="tcp")
+    return EndpointRecord(network="bridge", network_id="", endpoint_id="e" * 64, ports=(port,))
+
+
 def close(sockets: list[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
@@ -44,7 +50,7 @@ def test_a_port_that_a_program_has_is_refused_in_dockers_words(taken: int) -> No
 
 def test_a_port_that_another_container_has_is_refused_in_dockers_words(free: int) -> None:
     ports = HostPorts()
-    ports._held.add(("tcp", "0.0.0.0", free))
+    ports.adopt([holding("0.0.0.0", free)])
     with pytest.raises(PortTaken, match=f"^Bind for 127.0.0.1:{free} failed: port is already allocated$"):
         ports.bind([PortRequest(80, "tcp", "127.0.0.1", (free, free))], ADDRESS)
     _, sockets = ports.bind([PortRequest(80, "udp", "127.0.0.1", (free, free))], ADDRESS)
@@ -63,7 +69,7 @@ def test_all_ports_of_a_container_are_had_or_none(free: int, taken: int) -> None
 
 def test_of_a_range_the_first_free_one_is_taken(taken: int) -> None:
     ports = HostPorts()
-    ports._held.add(("tcp", "127.0.0.1", taken + 1))
+    ports.adopt([holding("127.0.0.1", taken + 1)])
     with pytest.raises(PortTaken, match="all ports are allocated"):
         ports.bind([PortRequest(80, "tcp", "127.0.0.1", (taken, taken + 1))], ADDRESS)
     bound, sockets = HostPorts().bind([PortRequest(80, "tcp", "127.0.0.1", (taken, taken + 50))], ADDRESS)

@@ -22,20 +22,22 @@ def test_a_port_is_one_element_of_the_map_of_its_kind() -> None:
         ("0.0.0.0", 8080, 80, "tcp"),
         ("::", 8080, 80, "tcp"),
         ("127.0.0.1", 53, 5353, "udp"),
+        ("127.0.0.1", 54, 5354, "udp"),
         ("fd09::1", 9, 9, "sctp"),
         address6="fd30::2",
     )
     assert publish("orlop_a1b2c3", record).splitlines() == [
+        "add element inet orlop_a1b2c3 chosen4 "
+        "{ 127.0.0.1 . udp . 53 : 172.17.0.2 . 5353, 127.0.0.1 . udp . 54 : 172.17.0.2 . 5354 }",
         "add element inet orlop_a1b2c3 any4 { tcp . 8080 : 172.17.0.2 . 80 }",
-        "add element inet orlop_a1b2c3 any6 { tcp . 8080 : fd30::2 . 80 }",
-        "add element inet orlop_a1b2c3 chosen4 { 127.0.0.1 . udp . 53 : 172.17.0.2 . 5353 }",
         "add element inet orlop_a1b2c3 chosen6 { fd09::1 . sctp . 9 : fd30::2 . 9 }",
+        "add element inet orlop_a1b2c3 any6 { tcp . 8080 : fd30::2 . 80 }",
     ]
     assert withdraw("orlop_a1b2c3", record).splitlines() == [
+        "delete element inet orlop_a1b2c3 chosen4 { 127.0.0.1 . udp . 53, 127.0.0.1 . udp . 54 }",
         "delete element inet orlop_a1b2c3 any4 { tcp . 8080 }",
-        "delete element inet orlop_a1b2c3 any6 { tcp . 8080 }",
-        "delete element inet orlop_a1b2c3 chosen4 { 127.0.0.1 . udp . 53 }",
         "delete element inet orlop_a1b2c3 chosen6 { fd09::1 . sctp . 9 }",
+        "delete element inet orlop_a1b2c3 any6 { tcp . 8080 }",
     ]
 
 

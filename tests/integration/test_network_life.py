@@ -314,13 +314,32 @@ async def test_a_failed_connect_leaves_no_link_and_no_rule(lab: Lab) -> None:
     await driver.open([])
     rules = lab.host.run("nft", "list", "table", "inet", "orlop_a1b2c3")
     endpoint = await driver.allocate(request(1, HTTP))
-    with pytest.raises(Error, match="failed to connect the container to its network: add veth"):
-        await driver.connect(endpoint, 0xFFFF)
+    with socket.socket() as no_namespace:
+        with pytest.raises(Error, match="failed to connect the container to its network: add veth"):
+            await driver.connect(endpoint, no_namespace.fileno())
     await driver.release(endpoint.record)
     await driver.close()
 
     assert lab.host.run("nft", "list", "table", "inet", "orlop_a1b2c3") == rules
     assert endpoint.record.host_ifname not in interfaces(lab)
+
+
+async def test_a_connect_that_is_cancelled_is_undone_by_its_release(lab: Lab) -> None:
+    driver = bridge(lab)
+    await driver.open([])
+    rules = lab.host.run("nft", "list", "table", "inet", "orlop_a1b2c3")
+    namespace = lab.add("C")
+    for number in range(1, 6):
+        endpoint = await driver.allocate(request(number, HTTP))
+        work = asyncio.create_task(driver.connect(endpoint, namespace.fd))
+        await asyncio.sleep(0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await driver.release(endpoint.record)
+    await driver.close()
+
+    assert lab.host.run("nft", "list", "table", "inet", "orlop_a1b2c3") == rules
+    assert not [name for name in interfaces(lab) if name.startswith("oa1b2c3")]
 
 
 async def test_rules_that_drop_forwarding_are_found_and_the_advice_helps(lab: Lab) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -143,9 +144,10 @@ class BridgeDriver:
 
     async def connect(self, endpoint: Endpoint, netns_fd: int) -> dict[str, Any]:
         host, record = self._host, endpoint.record
+        namespace = os.dup(netns_fd)  # the work goes on when the caller is cancelled and closes its own
         plan = links.connect(
             record,
-            netns=netns_fd,
+            netns=namespace,
             bridge=host.index,
             mtu=host.mtu,
             icc=self._options.icc,
@@ -154,8 +156,10 @@ class BridgeDriver:
         )
         self._connected.add(record.endpoint_id)
         self._connecting += 1
+        work = self._in_worker(lambda: host.connect(plan, record))
+        work.add_done_callback(lambda _: os.close(namespace))
         try:
-            await self._in_worker(lambda: host.connect(plan, record))
+            await asyncio.shield(work)
         except OSError as error:
             self._connected.discard(record.endpoint_id)
             raise Internal(f"failed to connect the container to its network: {error}") from error

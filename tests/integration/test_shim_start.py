@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shim_lab import BUSYBOX, Lab, eventually, specification
+
+from support.shim_lab import BUSYBOX, Lab, eventually, specification
 
 pytestmark = pytest.mark.root
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shim_lab import BUSYBOX, Attached, Lab, Running, eventually, specification
 
 from orlop.formats.journal import HEADER, records
+from support.shim_lab import BUSYBOX, Attached, Lab, Running, eventually, specification
 
 pytestmark = pytest.mark.root
 

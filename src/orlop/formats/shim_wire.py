@@ -102,6 +102,11 @@ class Decoder:
             messages.append((message, fds))
         return messages
 
+    @property
+    def rest(self) -> bytes:
+        """The bytes of a frame that is not whole yet."""
+        return bytes(self._buffer)
+
     def abandoned(self) -> list[int]:
         """Return (and forget) the descriptors that arrived for a frame that never became whole."""
         fds, self._descriptors = self._descriptors, []

@@ -7,12 +7,14 @@ import errno
 import os
 import signal
 
-from orlop.linux.syscall import AT_FDCWD, call, function
+from orlop.linux.syscall import AT_FDCWD, NUMBERS, call, function
 
 __all__ = [
     "can_execute",
     "current_directory",
+    "default_signal",
     "default_signals",
+    "fork_sibling",
     "join_session_keyring",
     "keep_capabilities",
     "no_new_privileges",
@@ -31,10 +33,15 @@ _PR_SET_NO_NEW_PRIVS = 38
 _AT_EACCESS = 0x200
 _PATH_MAX = 4096
 _SIG_SETMASK = 2
+_CLONE_PARENT = 0x8000
 _SIGSET_SIZE = 128
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _prctl = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+# The interpreter's lock is kept: the child must find it as it was.
+_clone = ctypes.PyDLL(None, use_errno=True)["syscall"]
+_clone.argtypes = (ctypes.c_long,) * 6
+_clone.restype = ctypes.c_long
 _signal = ctypes.CDLL(None)["signal"]
 _signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _signal.restype = ctypes.c_void_p
@@ -92,6 +99,22 @@ def current_directory() -> str:
     buffer = ctypes.create_string_buffer(_PATH_MAX)
     call("getcwd", buffer, _PATH_MAX)
     return os.fsdecode(buffer.value)
+
+
+def default_signal(number: int) -> None:
+    """Give one signal its default action. The standard library is not told; see `default_signals`."""
+    _signal(number, None)
+
+
+def fork_sibling() -> int:
+    """Fork a child of our *parent*: 0 in it, its number here (clone(2) with CLONE_PARENT). Raises `OSError`.
+
+    Only for a process with one thread: nobody is told of the fork, neither libc nor the interpreter.
+    """
+    pid: int = _clone(NUMBERS["clone"], _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "clone")
+    return pid
 
 
 def join_session_keyring(name: str) -> None:

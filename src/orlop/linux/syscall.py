@@ -43,20 +43,9 @@ NUMBERS = {
     "faccessat2": 439,
     "mount_setattr": 442,
 }
-_BY_MACHINE = {
-    "x86_64": {
-        "pivot_root": 155,
-        "getcwd": 79,
-        "seccomp": 317,
-        "capget": 125,
-        "capset": 126,
-        "bpf": 321,
-        "keyctl": 250,
-    },
-    "aarch64": {"pivot_root": 41, "getcwd": 17, "seccomp": 277, "capget": 90, "capset": 91, "bpf": 280, "keyctl": 219},
-    "riscv64": {"pivot_root": 41, "getcwd": 17, "seccomp": 277, "capget": 90, "capset": 91, "bpf": 280, "keyctl": 219},
-}
-NUMBERS.update(_BY_MACHINE.get(platform.machine(), {}))
+_OLDER = ("pivot_root", "getcwd", "keyctl", "clone")
+_BY_MACHINE = {"x86_64": (155, 79, 250, 56), "aarch64": (41, 17, 219, 220), "riscv64": (41, 17, 219, 220)}
+NUMBERS.update(zip(_OLDER, _BY_MACHINE.get(platform.machine(), ()), strict=False))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall

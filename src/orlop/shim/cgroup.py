@@ -16,24 +16,23 @@ __all__ = ["ContainerCgroup"]
 class ContainerCgroup:
     """Made before the first process is in it, removed when the last one is dead."""
 
-    def __init__(self, loop: Loop, linux: dict[str, Any]) -> None:
-        self.path: str = linux.get("cgroupsPath") or ""
-        self._loop = loop
-        self._resources: dict[str, Any] = linux.get("resources") or {}
-        self._cgroup: Cgroup | None = None
-        self._watch: OomWatch | None = None
-        self._reported = 0
-
-    def create(self) -> None:
-        """Make it with its limits. Raises `StartError`."""
-        if not self.path:
-            return
+    def __init__(self, path: str) -> None:
+        """Name it. Raises `StartError` for a path that is none."""
+        self.path = path
         try:
-            self._cgroup = open_cgroup(self.path)
-            self._cgroup.create(self._resources)
+            self._cgroup: Cgroup | None = open_cgroup(path) if path else None
         except (OSError, ValueError) as error:
             raise _failure("unable to apply cgroup configuration", error) from error
-        self._resources = {}
+        self._reported = 0
+
+    def create(self, resources: dict[str, Any]) -> None:
+        """Make it with its limits. Raises `StartError`."""
+        if self._cgroup is None:
+            return
+        try:
+            self._cgroup.create(resources)
+        except (OSError, ValueError) as error:
+            raise _failure("unable to apply cgroup configuration", error) from error
 
     def join(self, pid: int) -> None:
         """Move a process into it. Raises `StartError`."""
@@ -44,15 +43,17 @@ class ContainerCgroup:
         except OSError as error:
             raise _failure("unable to apply cgroup configuration", error) from error
 
-    def watch_oom(self, on_kill: Callable[[], None]) -> None:
-        """Call `on_kill` when the kernel has killed a process for want of memory. Without that controller, never."""
+    def watch_oom(self) -> OomWatch | None:
+        """Return a descriptor that tells of memory running out; None where nobody can tell."""
         if self._cgroup is None:
-            return
+            return None
         try:
-            watch = self._cgroup.watch_oom()
-        except OSError:
-            return
-        self._watch = watch
+            return self._cgroup.watch_oom()
+        except OSError:  # no memory controller
+            return None
+
+    def follow(self, loop: Loop, watch: OomWatch, on_kill: Callable[[], None]) -> None:
+        """Call `on_kill` when the kernel has killed a process for want of memory."""
 
         def told(_: int) -> None:
             if watch.rearm:
@@ -63,7 +64,7 @@ class ContainerCgroup:
                 self._reported = kills
                 on_kill()
 
-        self._loop.add(watch.descriptor, watch.events, told)
+        loop.add(watch.descriptor, watch.events, told)
 
     def oom_kills(self) -> int:
         """Return how many processes were killed for want of memory."""
@@ -84,10 +85,6 @@ class ContainerCgroup:
 
     def remove(self) -> None:
         """Remove it; one that stays busy is left for orlopd, which sweeps."""
-        if self._watch is not None:
-            self._loop.remove(self._watch.descriptor)
-            os.close(self._watch.descriptor)
-            self._watch = None
         if self._cgroup is None:
             return
         try:

@@ -14,6 +14,7 @@ __all__ = ["Channel"]
 
 _READ_SIZE = 64 << 10
 _MAX_QUEUED = 4 << 20  # bytes for a peer that does not read; more and it is given up
+_RELEASE_SECONDS = 5.0
 _MAX_FDS = descriptors.MAX_PER_MESSAGE
 
 
@@ -59,6 +60,28 @@ class Channel:
             return
         self._queue.append((view, fds))
         self._loop.modify(self._sock.fileno(), READ | WRITE)
+
+    def release(self) -> tuple[int, bytes, list[int]] | None:
+        """Give the conversation to another process: its socket, and what has come of a message that is not whole.
+
+        What is queued is sent first; None if the peer does not take it. Nothing is closed and nobody is told.
+        """
+        sock, queue = self._sock, self._queue
+        self._loop.remove(sock.fileno())
+        self.closed = True
+        try:
+            sock.settimeout(_RELEASE_SECONDS)
+            for view, fds in queue:
+                sent = descriptors.send(sock, view, fds)
+                sock.sendall(view[sent:])
+        except OSError:
+            sock.close()
+            return None
+        return sock.detach(), self._decoder.rest, self._decoder.abandoned()
+
+    def resume(self, rest: bytes, fds: list[int]) -> None:
+        """Go on where another process has let go: with what `release` gave there."""
+        self._decoder.feed(rest, fds)
 
     def close(self) -> None:
         """End the conversation."""

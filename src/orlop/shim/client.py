@@ -33,10 +33,11 @@ _LINGER_SECONDS = 2.0
 class AttachRequest:
     """What a client asked for (see `orlop.formats.shim_wire`, ``attach``)."""
 
-    __slots__ = ("detach_keys", "framed", "id", "logs", "stderr", "stdin", "stdout", "stream", "tail")
+    __slots__ = ("detach_keys", "fields", "framed", "id", "logs", "stderr", "stdin", "stdout", "stream", "tail")
 
     def __init__(self, fields: dict[str, Any], decode: Callable[[str], bytes]) -> None:
         """Take the fields of the message; `decode` turns base64 into bytes."""
+        self.fields = fields
         self.id = str(fields["attach_id"])
         self.stdin = bool(fields.get("stdin"))
         self.stdout = bool(fields.get("stdout"))

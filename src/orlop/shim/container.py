@@ -1,9 +1,7 @@
-"""The shim: one container from its start to its end.
+"""The container while it runs, and its end: the resident shim once it is awake (`orlop.shim.resident`).
 
-Its life: *starting* (the first process is forked and makes the container, while the shim makes the cgroup and waits
-for the network), *running* from the exec on, *ended* when the first process was reaped and its output read. A start
-that fails undoes everything and then says so. The shim needs nobody: peers come and go, and how the container ended
-is on the disk before anyone is told.
+It is told by the starter how the streams are (``streams``), perhaps before the program runs, and then that it runs
+(``running``). It needs nobody: peers come and go, and how the container ended is on the disk before anyone is told.
 
 If the shim is killed, the kernel kills the first process and with it the whole pid namespace; what is left of a
 container with the host's pid namespace is for orlopd to find by its cgroup.
@@ -16,18 +14,19 @@ import os
 import signal
 import socket
 import time
+from base64 import b64decode
 from typing import Any
 
-from orlop.formats.shim_wire import VERSION, Message
-from orlop.linux import descriptors, proc, process
-from orlop.shim import init, namespaces, request, server, sync
+from orlop.formats.shim_wire import VERSION, Decoder, Message
+from orlop.linux import descriptors, namespace
+from orlop.linux.cgroup import OomWatch
+from orlop.shim import handover, request, server
 from orlop.shim.cgroup import ContainerCgroup
 from orlop.shim.channel import Channel
-from orlop.shim.exec import Exec, ExecRequest, make_pipes
-from orlop.shim.failure import StartError, create_message, exec_message
+from orlop.shim.exec import Exec, ExecRequest
+from orlop.shim.failure import StartError, exec_message
 from orlop.shim.log import Journal
-from orlop.shim.loop import READ, Loop
-from orlop.shim.request import StartRequest
+from orlop.shim.loop import Loop
 from orlop.shim.server import Refused, Server
 from orlop.shim.state import RunDirectory
 from orlop.shim.stdio import Streams
@@ -35,97 +34,121 @@ from orlop.shim.stdio import Streams
 __all__ = ["Container"]
 
 _DRAIN_SECONDS = 2.0  # for output that grandchildren may still write after the first process has ended
-_STARTING, _RUNNING, _ENDED = range(3)
 
 
 class Container:
-    """The shim of `start`; `run` returns when everything is done."""
+    """One container. `run` returns when everything is done."""
 
-    def __init__(self, start: StartRequest, run_dir: RunDirectory) -> None:
-        self._start = start
-        self._run_dir = run_dir
+    def __init__(self, starter: socket.socket | None, received: list[tuple[bytes, list[int]]] | None = None) -> None:
+        """Take over what a starter will send, or what it has sent."""
         self._loop = Loop()
-        self._server = Server(self._loop, self._request, self._greet, self._peer_lost)
-        self._spaces = namespaces.plan(start.spec.get("linux") or {})
-        self._cgroup = ContainerCgroup(self._loop, start.spec.get("linux") or {})
-        self._phase = _STARTING
-        self._log: Journal | None = None
+        self._server = Server(self._loop, self._request, self._greet, lambda _: None)
         self._streams: Streams | None = None
-        self._sync: socket.socket | None = None
-        self._executing = False
-        self._failure: StartError | None = None
-        self._netns = -1  # while orlopd has not connected it
-        self._network_wanted = start.network
+        self._log: Journal | None = None
+        self._running = False
+        self._ended = False
+        self._statuses: dict[int, int] = {}  # of children that were reaped before we knew who they are
+        self._execs: dict[str, Exec] = {}
+        self._exec_requests: dict[str, tuple[Channel, Message]] = {}
+        self._births_inside = False
+        self._stdin = False
+        self._id = ""
         self._pid = 0
         self._pidfd = -1
         self._start_ticks = 0
         self._started_at = 0
         self._status: int | None = None  # of wait(2)
-        self._execs: dict[str, Exec] = {}
-        self._exec_requests: dict[str, tuple[Channel, Message]] = {}
-        self._ctl = self._server.add(socket.socket(fileno=start.ctl))
+        self._own_pid_namespace = True
+        self._ports: list[int] = []
+        self._run_dir: RunDirectory | None = None
+        self._cgroup = ContainerCgroup("")
+        self._loop.on_signal(signal.SIGCHLD, self._reap)
+        if starter is not None:
+            Channel(
+                self._loop, starter, lambda _, message, fds: self._told(message, fds), lambda _: self._starter_gone()
+            )
+        decoder = Decoder()
+        for data, fds in received or ():
+            for message, message_fds in decoder.feed(data, fds):
+                self._told(message, message_fds)
 
     def run(self) -> None:
-        """Start the container and serve it to its end."""
-        process.set_subreaper()
-        self._loop.on_signal(signal.SIGCHLD, self._reap)
+        """Serve the container to its end."""
         try:
-            self._begin()
-        except StartError as error:
-            self._fail(error)
-        except OSError as error:
-            self._fail(StartError.from_os("shim", "unable to start the shim", error))
-        if self._phase != _ENDED or self._busy:
-            self._loop.run()
+            self._reap()
+            if not self._ended or self._busy:
+                self._loop.run()
+        except BaseException as error:
+            # A mistake of ours ends the container (we are its parent): what it was stays on disk.
+            if self._run_dir is not None:
+                self._run_dir.write_error(error)
+            raise
 
-    # The start.
+    # What the starter tells.
 
-    def _begin(self) -> None:
-        start = self._start
-        self._run_dir.forget()
-        ours, theirs = (None, None) if start.tty else make_pipes(stdin=start.stdin)
-        namespaces.enter_pid(self._spaces)
-        self._sync, child_sync = sync.pair()
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._sync.close()
-            init.start(child_sync, self._bundle(theirs))
-        child_sync.close()
-        self._sync.setblocking(False)
-        self._loop.add(self._sync.fileno(), READ, lambda _: self._from_init())
-        self._cgroup.create()
-        self._cgroup.join(self._pid)
-        self._tell_init("go")
-        self._open_streams(ours, theirs)
-        self._server.listen(self._run_dir.socket_path)
-        self._pidfd = os.pidfd_open(self._pid)
-        self._start_ticks = proc.start_ticks(self._pid)
-        self._write_state()
+    def _told(self, message: Message, fds: list[int]) -> None:
+        match message["type"]:
+            case "streams":
+                self._take_streams(message, fds)
+            case "terminal":
+                assert self._streams is not None
+                self._streams.open_terminal(fds[0], stdin=self._stdin)
+            case "running":
+                self._take_over(message, fds)
 
-    def _bundle(self, pipes: tuple[int, int, int] | None) -> init.Bundle:
-        start = self._start
-        return init.Bundle(
-            id=start.id,
-            spec=start.spec,
-            layers=start.layers,
-            run_dir=start.run_dir,
-            spaces=self._spaces,
-            network=start.network,
-            streams=pipes,
-            seccomp=start.seccomp,
-        )
+    def _take_streams(self, message: Message, fds: list[int]) -> None:
+        directory, max_bytes, max_files = message["log"]
+        if directory:
+            self._log = Journal(directory, max_bytes, max_files)
+        self._stdin = bool(message["stdin"])
+        self._streams = self._make_streams(tty=message["tty"], stdin_once=message["stdin_once"], log=self._log)
+        given = handover.named(message, fds)
+        pipes = {name: fd for name, fd in given if name != "client"}
+        if "stdout" in pipes:
+            self._streams.open_pipes(pipes.get("stdin"), pipes["stdout"], pipes["stderr"])
+        clients = [fd for name, fd in given if name == "client"]
+        for fields, fd in zip(message["attaches"], clients, strict=True):
+            self._streams.attach(fd, request.attach_request(fields))
 
-    def _open_streams(self, ours: tuple[int | None, int, int] | None, theirs: tuple[int, int, int] | None) -> None:
-        start = self._start
-        if start.log_directory:
-            self._log = Journal(start.log_directory, start.log_max_bytes, start.log_max_files)
-        self._streams = self._make_streams(tty=start.tty, stdin_once=start.stdin_once, log=self._log)
-        if ours is not None and theirs is not None:
-            descriptors.close_all([fd for fd in theirs if fd >= 0])
-            self._streams.open_pipes(*ours)
-        for attach, fd in start.attaches:
-            self._streams.attach(fd, attach)
-            self._server.broadcast({"type": "attached", "attach_id": attach.id})
+    def _take_over(self, message: Message, fds: list[int]) -> None:
+        self._id = message["id"]
+        self._pid = message["pid"]
+        self._start_ticks = message["start_ticks"]
+        self._started_at = message["started_at"]
+        self._own_pid_namespace = message["own_pid_namespace"]
+        self._cgroup = ContainerCgroup(message["cgroup"])
+        self._running = True
+        rests = iter(message["rests"])
+        peers: list[tuple[int, bytes, list[int]]] = []
+        for name, fd in handover.named(message, fds):
+            match name:
+                case "run_dir":
+                    self._run_dir = RunDirectory(fd)
+                case "pidfd":
+                    self._pidfd = fd
+                case "listener":
+                    self._server.accept_from(socket.socket(fileno=fd))
+                case "oom":
+                    events, rearm = message["oom"]
+                    self._cgroup.follow(self._loop, OomWatch(fd, events, rearm), self._tell_oom)
+                case "port":
+                    self._ports.append(fd)
+                case "peer":
+                    peers.append((fd, b64decode(next(rests)), []))
+                case "rest":
+                    peers[-1][2].append(fd)
+        for fd, rest, rest_fds in peers:
+            self._server.resume(socket.socket(fileno=fd), rest, rest_fds)
+        if self._pid in self._statuses:
+            self._init_ended(self._statuses.pop(self._pid))
+
+    def _starter_gone(self) -> None:
+        """The starter has ended. If it did not say that the program runs, nothing is left to do."""
+        if not self._running:
+            os._exit(0)
+
+    def _tell_oom(self) -> None:
+        self._server.broadcast({"type": "oom"})
 
     def _make_streams(self, *, tty: bool, stdin_once: bool, log: Journal | None) -> Streams:
         def detached(attach_id: str) -> None:
@@ -135,106 +158,10 @@ class Container:
             self._loop, tty=tty, stdin_once=stdin_once, log=log, on_detached=detached, on_idle=self._end_if_idle
         )
 
-    def _from_init(self) -> None:
-        """Hear what the first process has to say, all of it."""
-        while self._sync is not None:
-            try:
-                message, fds = sync.receive(self._sync)
-            except BlockingIOError:
-                return
-            self._init_says(message, fds)
-
-    def _init_says(self, message: dict[str, Any] | None, fds: list[int]) -> None:
-        if message is None:
-            self._close_sync()
-            if self._executing and self._failure is None:
-                self._started()
-            else:
-                self._fail(self._failure or StartError("internal", "the first process died before it was started"))
-            return
-        match message["type"]:
-            case "netns":
-                self._netns = fds[0]
-                self._ctl.send({"type": "netns"}, (self._netns,))
-            case "terminal":
-                assert self._streams is not None
-                self._streams.open_terminal(fds[0], stdin=self._start.stdin)
-                if any(self._start.size):
-                    self._streams.resize(*self._start.size)
-            case "executing":
-                self._executing = True
-            case "failed":
-                self._failure = StartError.from_fields(message)
-
-    def _started(self) -> None:
-        self._phase = _RUNNING
-        self._started_at = time.time_ns()
-        self._server.broadcast(self._started_message())
-        self._write_state()
-        self._cgroup.watch_oom(lambda: self._server.broadcast({"type": "oom"}))
-        self._start = self._start._replace(spec={}, seccomp=None, layers={})
-
-    def _started_message(self) -> Message:
-        return {
-            "type": "started",
-            "pid": self._pid,
-            "start_ticks": self._start_ticks,
-            "time": self._started_at,
-        }
-
-    def _tell_init(self, kind: str, **fields: Any) -> None:
-        if self._sync is None:
-            return
-        try:
-            sync.send(self._sync, kind, **fields)
-        except OSError:  # it has ended; the end of file on this socket tells
-            return
-
-    def _close_sync(self) -> None:
-        if self._sync is not None:
-            self._loop.remove(self._sync.fileno())
-            self._sync.close()
-            self._sync = None
-
-    def _fail(self, error: StartError) -> None:
-        """Give up the start: kill what there is; `_undo` when it is dead."""
-        if self._phase != _STARTING:
-            return
-        self._failure = self._failure or error
-        self._close_sync()
-        if self._pid and self._status is None:
-            os.kill(self._pid, signal.SIGKILL)
-        else:
-            self._undo()
-
-    def _undo(self) -> None:
-        """Nothing runs any more: remove every trace, then tell."""
-        assert self._failure is not None
-        self._phase = _ENDED
-        if self._streams is not None:
-            self._streams.abandon()
-        else:
-            descriptors.close_all([fd for _, fd in self._start.attaches])
-        self._let_go()
-        self._run_dir.forget()
-        self._cgroup.remove()
-        failure = self._failure
-        self._server.broadcast(
-            {
-                "type": "failed",
-                "stage": failure.stage,
-                "errno": failure.errno,
-                "message": create_message(failure),
-                "exit_code": failure.exit_code,
-            }
-        )
-        self._server.close()
-        self._loop.stop()
-
     # The end.
 
     def _reap(self) -> None:
-        """Reap every child that has ended: the first process, further ones, orphans that came to us."""
+        """Reap every child that has ended: the first process, further ones, the starter, orphans that came to us."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -242,36 +169,34 @@ class Container:
                 return
             if pid == 0:
                 return
-            if pid == self._pid:
+            if not self._running:
+                self._statuses[pid] = status
+            elif pid == self._pid:
                 self._init_ended(status)
-                continue
-            for process_ in list(self._execs.values()):
-                if process_.pid == pid:
-                    self._exec_ended(process_, status)
+            for process in list(self._execs.values()):
+                if process.pid == pid:
+                    self._exec_ended(process, status)
 
     def _init_ended(self, status: int) -> None:
         self._status = status
-        self._from_init()  # it may have executed and ended before we looked
-        if self._phase == _STARTING:
-            self._undo()
-            return
-        if "pid" not in self._spaces.new:
+        if not self._own_pid_namespace:
             self._cgroup.kill()
-        descriptors.close_all(self._start.ports)
-        self._start = self._start._replace(ports=())
+        descriptors.close_all(self._ports)
         assert self._streams is not None
         self._streams.end(self._output_read, _DRAIN_SECONDS)
 
     def _output_read(self) -> None:
         """The container is over: put down how, tell everyone, and let the next one begin."""
-        self._phase = _ENDED
-        for process_ in list(self._execs.values()):
-            process_.streams.end_now()
+        for process in list(self._execs.values()):
+            process.streams.end_now()
         ending = self._ending()
+        assert self._run_dir is not None
         self._run_dir.write_exit(ending)
         self._server.broadcast({"type": "exited", **ending})
+        self._ended = True
         self._run_dir.forget("state.json", "shim.sock")
-        self._let_go()
+        if self._log is not None:
+            self._log.close()
         self._cgroup.remove()
         self._run_dir.unlock()
         self._server.close()
@@ -288,59 +213,31 @@ class Container:
             "error": "",
         }
 
-    def _let_go(self) -> None:
-        """Close what is held for a container that runs."""
-        descriptors.close_all(self._start.ports)
-        self._start = self._start._replace(ports=())
-        self._forget_netns()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-
     @property
     def _busy(self) -> bool:
         return self._streams is not None and self._streams.busy
 
     def _end_if_idle(self) -> None:
-        if self._phase == _ENDED and not self._busy:
+        if self._ended and not self._busy:
             self._loop.stop()
 
     # The peers.
 
     def _greet(self, channel: Channel) -> None:
-        running = self._phase == _RUNNING
         channel.send(
             {
                 "type": "hello",
                 "version": VERSION,
-                "id": self._start.id,
-                "pid": self._pid if running else 0,
+                "id": self._id,
+                "pid": self._pid,
                 "shim_pid": os.getpid(),
-                "exec_ids": [process_.id for process_ in self._execs.values() if process_.started],
+                "exec_ids": [process.id for process in self._execs.values() if process.started],
             }
         )
-        if running:
-            channel.send(self._started_message())
-        elif self._netns >= 0:
-            channel.send({"type": "netns"}, (self._netns,))
-
-    def _peer_lost(self, channel: Channel) -> None:
-        if channel is self._ctl and self._network_wanted:
-            self._fail(StartError("network", "the daemon has gone before the network was connected", plain=True))
+        channel.send({"type": "started", "pid": self._pid, "start_ticks": self._start_ticks, "time": self._started_at})
 
     def _request(self, channel: Channel, message: Message, fds: list[int]) -> dict[str, Any] | None:
         match message["type"]:
-            case "network":
-                self._network_wanted = False
-                self._forget_netns()
-                self._tell_init("network", **{name: value for name, value in message.items() if name != "type"})
-                return None
-            case "abort":
-                self._fail(StartError("network", "the start was given up", plain=True))
-                return None
             case "signal":
                 return self._signal(message)
             case "resize":
@@ -356,19 +253,15 @@ class Container:
                     self._log.reopen()
                 return {}
             case "ctl" if fds:
-                self._take_over_peer(fds.pop(0))
+                self._server.add(socket.socket(fileno=fds.pop(0)))  # a start was asked for again: one peer more
                 return {}
         raise Refused(f"unknown request {message['type']}", errno=numbers.ENOSYS)
-
-    def _take_over_peer(self, fd: int) -> None:
-        """A start was asked for again, of a launcher that does not know of us: its asker is one more peer."""
-        self._ctl = self._server.add(socket.socket(fileno=fd))
 
     def _signal(self, message: Message) -> dict[str, Any]:
         """Signal a process that we have not reaped, so its number is still its own."""
         if message.get("exec_id"):
-            process_ = self._find_exec(message)
-            pid = process_.pid if process_.status is None else 0
+            process = self._find_exec(message)
+            pid = process.pid if process.status is None else 0
         else:
             pid = self._pid if self._status is None else 0
         if not pid:
@@ -388,21 +281,21 @@ class Container:
     def _streams_of(self, message: Message) -> Streams:
         if message.get("exec_id"):
             return self._find_exec(message).streams
-        if self._streams is None or self._phase == _ENDED:
+        if self._streams is None or self._ended:
             raise Refused("the container is not running", errno=numbers.ESRCH)
         return self._streams
 
     def _find_exec(self, message: Message) -> Exec:
-        process_ = self._execs.get(str(message["exec_id"]))
-        if process_ is None:
+        process = self._execs.get(str(message["exec_id"]))
+        if process is None:
             raise Refused(f"no exec {message['exec_id']}", errno=numbers.ESRCH)
-        return process_
+        return process
 
     # Further processes.
 
     def _exec(self, channel: Channel, message: Message, fds: list[int]) -> None:
         """Start a process; the answer comes when it has been executed."""
-        if self._phase != _RUNNING or self._status is not None:
+        if self._status is not None:
             raise Refused("the container is not running", errno=numbers.ESRCH)
         exec_id = str(message["exec_id"])
         if exec_id in self._execs:
@@ -420,57 +313,39 @@ class Container:
             init_pidfd=self._pidfd,
             cgroup=self._cgroup.path,
         )
+        if not self._births_inside:
+            namespace.setns(self._pidfd, namespace.CLONE_NEWPID)
+            self._births_inside = True
         streams = self._make_streams(tty=wanted.tty, stdin_once=bool(message.get("stdin_once", True)), log=None)
         self._exec_requests[exec_id] = channel, message
         self._execs[exec_id] = Exec(self._loop, wanted, streams, self._exec_settled)
         if attach_to is not None and fds:
             streams.attach(fds.pop(0), attach_to)
 
-    def _exec_settled(self, process_: Exec, failure: StartError | None) -> None:
-        channel, message = self._exec_requests.pop(process_.id)
+    def _exec_settled(self, process: Exec, failure: StartError | None) -> None:
+        channel, message = self._exec_requests.pop(process.id)
         if failure is None:
-            channel.send({"type": "answer", "seq": message["seq"], "ok": True, "pid": process_.pid})
+            channel.send({"type": "answer", "seq": message["seq"], "ok": True, "pid": process.pid})
             return
         text = exec_message(failure)
-        process_.streams.say(text + "\r\n")
+        process.streams.say(text + "\r\n")
         server.refuse(channel, message, text, errno=failure.errno, exit_code=failure.exit_code)
 
-    def _exec_ended(self, process_: Exec, status: int) -> None:
-        process_.reaped(status)
-        process_.streams.end(lambda: self._exec_over(process_), _DRAIN_SECONDS)
+    def _exec_ended(self, process: Exec, status: int) -> None:
+        process.reaped(status)
+        process.streams.end(lambda: self._exec_over(process), _DRAIN_SECONDS)
 
-    def _exec_over(self, process_: Exec) -> None:
-        del self._execs[process_.id]
-        if not process_.started:
+    def _exec_over(self, process: Exec) -> None:
+        del self._execs[process.id]
+        if not process.started:
             return
-        assert process_.status is not None
-        code = os.waitstatus_to_exitcode(process_.status)
+        assert process.status is not None
+        code = os.waitstatus_to_exitcode(process.status)
         self._server.broadcast(
             {
                 "type": "exec_exited",
-                "exec_id": process_.id,
+                "exec_id": process.id,
                 "exit_code": code if code >= 0 else 128 - code,
                 "time": time.time_ns(),
             }
         )
-
-    # What is written down.
-
-    def _write_state(self) -> None:
-        self._run_dir.write_state(
-            {
-                "id": self._start.id,
-                "version": VERSION,
-                "shim_pid": os.getpid(),
-                "shim_start_ticks": proc.start_ticks(),
-                "pid": self._pid,
-                "start_ticks": self._start_ticks,
-                "started_at": self._started_at,
-                "execs": sorted(self._execs),
-            }
-        )
-
-    def _forget_netns(self) -> None:
-        if self._netns >= 0:
-            os.close(self._netns)
-            self._netns = -1

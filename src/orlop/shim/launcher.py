@@ -1,9 +1,12 @@
 """The launcher: ``python -I -m orlop.shim.launcher FD``, warm, small and single-threaded, so that it can fork shims.
 
 FD is its end of a stream socket to orlopd, on which ``start`` messages come; at the end of file it ends, and the shims
-go on without it. At its own start it executes itself once more through a read-only clone of its interpreter's mount:
-what a container could reach of it by ``/proc/<pid>/exe`` cannot be opened for writing, also when the last process of
-it has ended (CVE-2019-5736).
+go on without it. It looks into no message: a frame goes to a shim as it is, since whatever the launcher touches is
+copied for every shim there is. One shim is always forked ahead.
+
+At its own start it executes itself once more through a read-only clone of its interpreter's mount: what a container
+could reach of it by ``/proc/<pid>/exe`` cannot be opened for writing, also when the last process of it has ended
+(CVE-2019-5736).
 
 A start is asked for by the container's id and is done once: a shim that already runs (it holds the lock of the run
 directory, whoever forked it) is given the asker's socket and tells it where things stand.
@@ -13,28 +16,21 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
 import sys
-import time
 from typing import NoReturn
 
-from orlop.formats.shim_wire import Decoder, Message, WireError, encode
-from orlop.linux import descriptors, mount, process
-from orlop.shim import request
-from orlop.shim.channel import Channel
-from orlop.shim.container import Container
-from orlop.shim.failure import StartError, create_message
-from orlop.shim.loop import Loop
-from orlop.shim.request import StartRequest
-from orlop.shim.state import RunDirectory
+from orlop.formats.shim_wire import HEADER, MAX_DESCRIPTORS, MAX_PAYLOAD
+from orlop.linux import cgroup, descriptors, mount, process
+from orlop.shim import resident
 
 __all__ = ["main"]
 
 _SEALED = "--sealed"
-_LOCK_SECONDS = 10.0  # for a shim of the same container that is just ending
-_LOCK_PAUSE = 0.002
-_ERROR_FILE = "shim-error.txt"
+_READ_SIZE = 256 << 10
+_SPARE_MILLISECONDS = 20  # after a start, when it no longer competes with it
 
 
 def main() -> None:
@@ -45,10 +41,15 @@ def main() -> None:
     if not os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
         raise SystemExit("the launcher's interpreter is not on a read-only mount")
     os.set_inheritable(fd, False)
-    # Ended shims are reaped by the kernel: nobody here waits for them.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    # Ended shims are reaped by the kernel: nobody here waits for them. The rest is for the shims, which inherit it.
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     process.set_name("orlop-launcher")
+    _warm_up()
     gc.collect()
     gc.freeze()
     Launcher(socket.socket(fileno=fd)).run()
@@ -63,100 +64,81 @@ def _execute_read_only(fd: int) -> NoReturn:
     os.execve(clone, words, dict(os.environ))
 
 
+def _warm_up() -> None:
+    """Find out now what every start would have to find out."""
+    try:
+        cgroup.detect()
+    except FileNotFoundError:
+        return
+
+
 class Launcher:
-    """Forks a shim for every ``start``."""
+    """Passes each frame to a shim that was forked ahead."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._loop = Loop()
         self._sock = sock
-        self._channel = Channel(self._loop, sock, self._message, lambda _: self._loop.stop())
+        self._buffer = bytearray()
+        self._fds: list[int] = []
+        self._spare: socket.socket | None = None
 
     def run(self) -> None:
         """Serve until orlopd goes."""
-        self._loop.run()
-
-    def _message(self, _: Channel, message: Message, fds: list[int]) -> None:
-        try:
-            if message["type"] == "start":
-                self._fork(request.parse(message, fds))
-        except WireError as error:
-            self._channel.send({"type": "refused", "message": str(error)})
-        finally:
-            descriptors.close_all(fds)
-
-    def _fork(self, start: StartRequest) -> None:
-        if os.fork():
-            return
-        # In the shim: nothing of the launcher is used any more, and nothing returns to it.
-        try:
-            descriptors.close_all_but((0, 1, 2, start.ctl, *(fd for _, fd in start.attaches), *start.ports))
-            _become_shim(start)
-        except BaseException as error:  # noqa: BLE001
-            _report(start, error)
-        finally:
-            os._exit(0)
-
-
-def _become_shim(start: StartRequest) -> None:
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    process.set_name("orlop-shim")
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for descriptor in range(3):
-        os.dup2(null, descriptor)
-    os.close(null)
-    run_dir = RunDirectory(start.run_dir)
-    if run_dir.lock() or _meet_other_shim(start, run_dir):
-        Container(start, run_dir).run()
-
-
-def _meet_other_shim(start: StartRequest, run_dir: RunDirectory) -> bool:
-    """Give the asker to the shim that holds the lock; True if that ended meanwhile and the lock is ours."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            _hand_over(start.ctl, run_dir.socket_path)
-            return False
-        except (FileNotFoundError, ConnectionError):
-            time.sleep(_LOCK_PAUSE)
-        if run_dir.lock():
-            return True
-    raise StartError("shim", f"another shim of container {start.id} does not end")
-
-
-def _hand_over(ctl: int, path: str) -> None:
-    """Give `ctl` to the shim at `path`, and wait until it has it. Raises `OSError`."""
-    decoder = Decoder()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_LOCK_SECONDS)
-        sock.connect(path)
-        descriptors.send(sock, encode({"type": "ctl", "seq": 0}, 1), [ctl])
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
         while True:
-            data, fds = descriptors.recv(sock, 65536)
+            if not poll.poll(_SPARE_MILLISECONDS if self._spare is None else None):
+                self._spare = self._fork()
+                continue
+            data, fds = descriptors.recv(self._sock, _READ_SIZE)
             if not data:
-                raise ConnectionResetError("the other shim has ended")
-            messages = decoder.feed(data, fds)
-            if any(message["type"] == "answer" for message, _ in messages):
                 return
+            self._buffer += data
+            self._fds += fds
+            while self._pass_on():
+                pass
+
+    def _pass_on(self) -> bool:
+        """Give the first frame to a shim, if it is whole. Raises `SystemExit` for what can be no frame."""
+        if len(self._buffer) < HEADER.size:
+            return False
+        size, count = HEADER.unpack_from(self._buffer)
+        if size > MAX_PAYLOAD or count > MAX_DESCRIPTORS:
+            raise SystemExit(f"a frame of {size} bytes and {count} descriptors")
+        size += HEADER.size
+        if len(self._buffer) < size or len(self._fds) < count:
+            return False
+        frame, fds = bytes(self._buffer[:size]), self._fds[:count]
+        del self._buffer[:size], self._fds[:count]
+        try:
+            if self._spare is None or not _send(self._spare, frame, fds):
+                _send(self._fork(), frame, fds)
+        finally:
+            self._spare = None
+            descriptors.close_all(fds)
+        return True
+
+    def _fork(self) -> socket.socket:
+        """Fork a shim that waits for a frame on the other end of the returned socket."""
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            resident.run(theirs)
+        theirs.close()
+        return ours
 
 
-def _report(start: StartRequest, error: BaseException) -> None:
-    """Tell of a failure that the container's own code did not handle: the asker must have an answer.
-
-    With this process the container ends, too. What happened stays in the run directory.
-    """
-    failure = error if isinstance(error, StartError) else StartError("shim", f"{type(error).__name__}: {error}")
-    message = {"type": "failed", **failure.fields(), "message": create_message(failure)}
-    if not isinstance(error, StartError):
-        import traceback
-
-        with open(f"{start.run_dir}/{_ERROR_FILE}", "w", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
-    with socket.socket(fileno=start.ctl) as sock:
-        sock.setblocking(True)
-        sock.sendall(encode(message))
+def _send(sock: socket.socket, frame: bytes, fds: list[int]) -> bool:
+    """Send the frame to a shim; False if that has died meanwhile."""
+    view, step = memoryview(frame), descriptors.MAX_PER_MESSAGE
+    with sock:
+        try:
+            for start in range(0, len(fds), step):
+                last = start + step >= len(fds)
+                view = view[descriptors.send(sock, view if last else view[:1], fds[start : start + step]) :]
+            if view:  # a shim that has everything may have closed its end already
+                sock.sendall(view)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+    return True
 
 
 if __name__ == "__main__":

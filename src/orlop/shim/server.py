@@ -60,20 +60,38 @@ class Server:
             os.umask(mask)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
+        self.accept_from(listener)
+
+    def accept_from(self, listener: socket.socket) -> None:
+        """Accept peers from a socket that listens already."""
         self._listener = listener
         self._loop.add(listener.fileno(), READ, self._accept)
 
     def add(self, sock: socket.socket) -> Channel:
-        """Talk to a peer that is connected already."""
-        channel = Channel(self._loop, sock, self._message, self._lost)
-        self._channels.append(channel)
+        """Talk to a peer that has just connected."""
+        channel = self.resume(sock, b"", [])
         self._greet(channel)
+        return channel
+
+    def resume(self, sock: socket.socket, rest: bytes, fds: list[int]) -> Channel:
+        """Go on talking to a peer that another process has released."""
+        channel = Channel(self._loop, sock, self._message, self._lost)
+        channel.resume(rest, fds)
+        self._channels.append(channel)
         return channel
 
     def broadcast(self, message: Message) -> None:
         """Tell every peer."""
         for channel in self._channels[:]:
             channel.send(message)
+
+    def release(self) -> tuple[int | None, list[tuple[int, bytes, list[int]]]]:
+        """Give listener and conversations to another process; see `Channel.release`."""
+        listener = None
+        if self._listener is not None:
+            self._loop.remove(self._listener.fileno())
+            listener = self._listener.detach()
+        return listener, [released for channel in self._channels if (released := channel.release()) is not None]
 
     def close(self) -> None:
         """Accept no more peers and end the conversations."""

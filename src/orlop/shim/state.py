@@ -18,16 +18,20 @@ __all__ = ["RunDirectory"]
 
 _STATE = "state.json"
 _EXIT = "exit.json"
+_ERROR = "shim-error.txt"
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 SOCKET = "shim.sock"
 
 
 class RunDirectory:
     """A container's run directory, which one shim at a time holds the lock of."""
 
-    def __init__(self, path: str) -> None:
-        """Open it; it is made if it is missing. Raises `OSError`."""
-        os.makedirs(path, 0o700, exist_ok=True)
-        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, place: str | int) -> None:
+        """Open it by its path (it is made if it is missing), or take a descriptor of it. Raises `OSError`."""
+        if isinstance(place, str):
+            os.makedirs(place, 0o700, exist_ok=True)
+            place = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.fd = place
         self._boot_id = proc.boot_id()
 
     def lock(self) -> bool:
@@ -55,6 +59,14 @@ class RunDirectory:
         """Write down how it ended; when this returns it is on the disk. Raises `OSError`."""
         self._write(_EXIT, fields, durable=True)
 
+    def write_error(self, error: BaseException) -> None:
+        """Keep a mistake of the shim for whoever looks for it."""
+        import traceback
+
+        text = "".join(traceback.format_exception(error))
+        with open(os.open(_ERROR, _WRITE, 0o600, dir_fd=self.fd), "w", encoding="utf-8") as file:
+            file.write(text)
+
     def forget(self, *names: str) -> None:
         """Remove files of earlier runs, or of ours; all of them without names."""
         for name in names or (_STATE, _EXIT, SOCKET):
@@ -62,9 +74,8 @@ class RunDirectory:
                 os.unlink(name, dir_fd=self.fd)
 
     def _write(self, name: str, fields: dict[str, Any], *, durable: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         temporary = name + ".new"
-        fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
+        fd = os.open(temporary, _WRITE, 0o600, dir_fd=self.fd)
         try:
             os.write(fd, json.dumps({**fields, "boot_id": self._boot_id}).encode())
             if durable:

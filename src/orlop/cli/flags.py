@@ -162,7 +162,9 @@ class Options:
     """The values of a command's flags, by name (dashes are underscores), and the names that were given."""
 
     def __init__(self, flags: Sequence[Flag]) -> None:
-        self._values = {flag.store: flag.initial() for flag in flags}
+        self._values: dict[str, Any] = {}
+        for flag in flags:  # of several flags that fill one option, the first says where it begins
+            self._values.setdefault(flag.store, flag.initial())
         self._given: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:

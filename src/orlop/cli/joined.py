@@ -104,8 +104,8 @@ class Joined:
     def _step(self) -> None:
         poll = select.poll()
         poll.register(self._relay, select.POLLIN)
-        poll.register(self._stream, select.POLLIN | (select.POLLOUT if self._unsent else 0))
-        if self._reading and not self._unsent:
+        poll.register(self._stream, select.POLLIN | (select.POLLOUT if self._is_behind() else 0))
+        if self._reading and not self._is_behind():
             poll.register(0, select.POLLIN)
         if self._wait is not None and self._ended is None:
             poll.register(self._wait, select.POLLIN)
@@ -123,6 +123,9 @@ class Joined:
             self._note_wait(self._wait.available(receive=True))
         if self._resize_at and time.monotonic() >= self._resize_at:
             self.try_resize()
+
+    def _is_behind(self) -> bool:
+        return bool(self._unsent) or self._stream.unsent()
 
     def _timeout(self) -> float | None:
         if self._stream.pending():
@@ -148,12 +151,14 @@ class Joined:
 
     def _send(self) -> None:
         try:
+            if self._stream.unsent():
+                self._stream.send(b"")
             while self._unsent and (sent := self._stream.send(self._unsent)):
                 self._unsent = self._unsent[sent:]
         except (BrokenPipeError, ConnectionResetError):
             # The process does not read any more; what it still writes comes by the other direction.
             self._unsent, self._reading = b"", False
-        if not self._reading and not self._unsent and not self._half_closed:
+        if not self._reading and not self._is_behind() and not self._half_closed:
             self._half_closed = True
             self._stream.close_write()
 

@@ -46,6 +46,10 @@ class Hijacked:
         except BlockingIOError:
             return 0
 
+    def unsent(self) -> bool:
+        """Say whether something that `send` took still waits; to send nothing goes on with it."""
+        return not isinstance(self._stream, socket.socket) and self._stream.unsent()
+
     def close_write(self) -> None:
         """Tell the other side that no more input comes, and go on reading."""
         try:

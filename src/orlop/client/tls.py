@@ -83,12 +83,16 @@ class TLSSocket:
     def send_some(self, data: bytes) -> int:
         """Take a part of `data` if everything taken before could be sent without waiting; return its size."""
         self._flush_some()
-        if self._unsent:
+        if self._unsent or not data:
             return 0
         taken = self._tls.write(data[:_RECORD])
         self._unsent = self._outgoing.read()
         self._flush_some()
         return taken
+
+    def unsent(self) -> bool:
+        """Say whether something that was taken waits to be sent; `send_some` of nothing goes on with it."""
+        return bool(self._unsent)
 
     def _flush_some(self) -> None:
         try:

@@ -185,7 +185,6 @@ def test_namespaces_of_the_host_and_of_others_are_joined(inside: Callable[..., s
         docker("rm", "-f", "first")
 
 
-@pytest.mark.xfail(reason="a bind mount cannot come out of another mount namespace yet", strict=False)
 def test_shared_memory_of_another_container_is_shared(inside: Callable[..., str], docker: Docker) -> None:
     docker("run", "-d", "--name", "keeper", "--ipc", "shareable", "busybox", "sh", "-c", "echo hi>/dev/shm/x; sleep 99")
     try:

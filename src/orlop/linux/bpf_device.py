@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import struct
 from collections.abc import Iterable
 
 from orlop.linux.cgroup.device_rules import Rule
-from orlop.linux.syscall import call
 
 __all__ = ["attach", "program", "reduce"]
 
@@ -35,9 +35,12 @@ _RESULT, _SCRATCH, _TYPE, _ASKED, _MAJOR, _MINOR = range(6)  # registers; r1 is 
 _PROG_LOAD, _PROG_ATTACH, _PROG_DETACH, _PROG_GET_FD_BY_ID, _PROG_QUERY = 5, 8, 9, 13, 16
 _CGROUP_DEVICE_PROGRAM = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
 _CGROUP_DEVICE_ATTACH = 6  # BPF_CGROUP_DEVICE
+_SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "s390x": 351, "ppc64le": 361}
 _ALLOW_MULTI, _REPLACE = 2, 4
 _MAX_PROGRAMS = 64
 _LOG_SIZE = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 _Key = tuple[str, int | None, int | None]
 _Instruction = tuple[int, int, int, int, int]  # code, dst, src, off, imm
@@ -179,7 +182,7 @@ def _attached(cgroup: int) -> list[int]:
     ids = (ctypes.c_uint32 * _MAX_PROGRAMS)()
     query = struct.pack("=IIIIQI", cgroup, _CGROUP_DEVICE_ATTACH, 0, 0, ctypes.addressof(ids), _MAX_PROGRAMS)
     attributes = ctypes.create_string_buffer(query, len(query))
-    call("bpf", _PROG_QUERY, attributes, len(query))
+    _call(_PROG_QUERY, attributes)
     (count,) = struct.unpack_from("=I", attributes.raw, 24)
     return list(ids[:count])
 
@@ -189,4 +192,14 @@ def _attach_attributes(cgroup: int, loaded: int, flags: int, replaced: int = 0) 
 
 
 def _bpf(command: int, attributes: bytes) -> int:
-    return call("bpf", command, attributes, len(attributes))
+    return _call(command, ctypes.create_string_buffer(attributes, len(attributes)))
+
+
+def _call(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
+    """bpf(2); the kernel may write to `attributes`."""
+    number = ctypes.c_long(_SYS_BPF[platform.machine()])
+    result: int = _libc.syscall(number, ctypes.c_int(command), attributes, ctypes.c_uint(len(attributes)))
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"bpf {command}: {os.strerror(error)}")
+    return result

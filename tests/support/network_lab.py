@@ -96,9 +96,10 @@ class Namespace:
 
 
 class Servers:
-    """Servers that say their name, by TCP and UDP, all in one thread."""
+    """Servers that say their name, by TCP and UDP, all in one thread; `heard` are those that got anything."""
 
     def __init__(self) -> None:
+        self.heard: set[str] = set()
         self._selector = selectors.DefaultSelector()
         self._stop, self._stopped = socket.socketpair()
         self._selector.register(self._stopped, selectors.EVENT_READ, None)
@@ -131,6 +132,7 @@ class Servers:
                 assert isinstance(sock, socket.socket)
                 if key.data is None:
                     return
+                self.heard.add(key.data.decode())
                 with contextlib.suppress(OSError):
                     if sock.type == socket.SOCK_DGRAM:
                         sock.sendto(key.data, sock.recvfrom(99)[1])

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Iterator
@@ -24,14 +25,21 @@ class Terminal:
     """A client on a pseudo-terminal of its own."""
 
     def __init__(self, engine: FakeEngine, *arguments: str) -> None:
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            os.environ["DOCKER_HOST"] = f"unix://{engine.socket}"
-            os.execv(sys.executable, [sys.executable, "-m", "orlop.cli", *arguments])
+        self.master, self.slave = pty.openpty()
         self.resize(30, 100)
-        # The line discipline's state is read from a descriptor of the other side.
-        self.slave = os.open(os.ptsname(self.master), os.O_RDWR | os.O_NOCTTY)
         self.before = termios.tcgetattr(self.slave)
+        # The client gets the terminal as its controlling one, so that the kernel tells it of new sizes.
+        take = (
+            "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from orlop.cli.main import main; main()"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", take, *arguments],
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            env={**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"},
+            start_new_session=True,
+        )
 
     def resize(self, height: int, width: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
@@ -53,14 +61,11 @@ class Terminal:
         return termios.tcgetattr(self.slave) == self.before
 
     def wait(self) -> int:
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self.pid = 0
-        return status
+        return self.process.wait(20)
 
     def close(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.wait()
         os.close(self.slave)
         os.close(self.master)
 
@@ -151,7 +156,7 @@ def test_a_signal_that_ends_the_client_does_not_leave_the_terminal_raw(engine: F
     with terminal(engine, "exec", "-it", "web", "sh") as opened:
         opened.read_until(b"# ")
         assert opened.is_raw()
-        os.kill(opened.pid, number)
+        opened.process.send_signal(number)
         assert opened.wait() == 128 + number
         assert opened.is_as_before()
 

@@ -19,12 +19,15 @@ from orlop.errors import Error
 
 __all__ = ["GLOBAL_FLAGS", "main", "run"]
 
+# As docker's client takes them.
+_LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
+
 GLOBAL_FLAGS = (
     Flag("config", "", STRING, "Directory of the client's configuration"),
     Flag("context", "c", STRING, "Context that names the daemon (instead of DOCKER_HOST and the current context)"),
-    Flag("debug", "D", BOOL, "Show a traceback when something unexpected happens"),
+    Flag("debug", "D", BOOL, "Debug mode of docker's client; kept for its scripts"),
     Flag("host", "H", LIST, "Address of the daemon: unix://, tcp:// or ssh://"),
-    Flag("log-level", "l", STRING, 'Least important messages to show ("debug", "info", "warn", "error")', "info"),
+    Flag("log-level", "l", STRING, 'Level of messages ("debug", "info", "warn", "error", "fatal")', "info"),
     Flag("tls", "", BOOL, "Use TLS; --tlsverify implies it"),
     Flag("tlscacert", "", STRING, "Trust only certificates of this CA"),
     Flag("tlscert", "", STRING, "TLS certificate of this client"),
@@ -63,8 +66,6 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        if os.environ.get("ORLOP_DEBUG"):
-            raise
         _complain(_os_error(error))
         return 1
 
@@ -84,6 +85,8 @@ def _run(arguments: Sequence[str]) -> int:
         options, rest = parse_arguments(GLOBAL_FLAGS, arguments, interspersed=False)
     except FlagError as error:
         raise _usage_error(error, PROGRAM, f"{PROGRAM} [OPTIONS] COMMAND [ARG...]") from None
+    if options.log_level not in _LOG_LEVELS:
+        raise CommandError(f"Unable to parse logging level: {options.log_level}")
     tree = Tree()
     if options.version:
         print(f"Orlop version {__version__}")

@@ -43,11 +43,19 @@ def test_the_suites_pass_with_cgroup_v2_on_debian_s_kernel(tmp_path: Path) -> No
         tools.mkdir()
         shutil.copy(docker, tools / "docker")
         options = ["--copy", str(tools)]
-    ignored = " ".join(f"--ignore-glob='*/{name}'" for name in SAME_ON_EVERY_KERNEL)
+    ignored = [f"--ignore-glob='*/{name}'" for name in SAME_ON_EVERY_KERNEL]
+    pytest_words = [
+        "-q",
+        "-o timeout=600",
+        "-p no:cacheprovider",
+        "-m 'root and not vm and not slow'",
+        *ignored,
+        *SUITES,
+    ]
     script = (
         f"export PATH=$PATH:{tmp_path}/tools PYTHONDONTWRITEBYTECODE=1\n"
         "stat -fc %T /sys/fs/cgroup; uname -r\n"
-        f"exec .venv/bin/pytest -q -o timeout=600 -m 'root and not vm and not slow' -p no:cacheprovider {ignored} {' '.join(SUITES)}\n"
+        f"exec .venv/bin/pytest {' '.join(pytest_words)}\n"
     )
     done = in_vm(script, *options)
     output = done.stdout + done.stderr

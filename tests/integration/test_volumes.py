@@ -94,6 +94,12 @@ def test_a_directory_of_the_host_is_bound_and_made_if_missing(orlopd: Daemon, tm
     assert not (tmp_path / "missing").exists()
 
 
+def test_a_volume_s_directory_can_be_mounted_alone(orlopd: Daemon) -> None:
+    assert in_container(orlopd, "mkdir -p /v/a/b; echo deep >/v/a/b/file", Binds=["deep:/v"]) == "0"
+    options = {"Type": "volume", "Source": "deep", "Target": "/b", "VolumeOptions": {"Subpath": "a/b"}}
+    assert in_container(orlopd, "cat /b/file", Mounts=[options]) == "deep\n0"
+
+
 def test_a_volume_cannot_hide_a_file(orlopd: Daemon) -> None:
     message = refusal(orlopd, Binds=["over:/etc/passwd"])
     assert message == "cannot mount volume over existing file, file exists /etc/passwd"

@@ -71,7 +71,8 @@ async def _ended(engine: Engine, container: Container, found: Exit | None, boot:
     if found is None and state.starting:
         # Its start was cut off before a program ran: for the user it has not been started.
         status = "exited" if state.started_at else "created"
-        await engine.containers.save_state(container, status=status, starting=False, pid=0)
+        state = msgspec.structs.replace(state, status=status, starting=False, pid=0)
+        await engine.containers.save(container, state=state, endpoints=())
         return
     if state.status == "restarting":
         return

@@ -6,6 +6,7 @@ crash and is removed. Removal runs in one thread of its own: a big tree takes se
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
@@ -19,6 +20,8 @@ from orlop.linux.filesystem import clear_protection
 __all__ = ["Scratch"]
 
 log = logging.getLogger(__name__)
+
+PAUSES = (0.02, 0.2, 1.0, None)  # seconds between the tries to remove what somebody still writes into
 
 
 class Scratch:
@@ -78,9 +81,20 @@ class Scratch:
     def _work(self) -> None:
         while (path := self._queue.get()) is not None and not self._closing.is_set():
             try:
+                self._remove(path)
+            except OSError as error:
+                log.warning("cannot remove %s, the next start tries again: %s", path, error)
+
+    def _remove(self, path: Path) -> None:
+        """Remove `path`; where a shim that is ending still writes into it, once more when that is done."""
+        for pause in PAUSES:
+            try:
                 if path.is_dir() and not path.is_symlink():
                     remove_tree(path, stop=self._closing.is_set)
                 else:
                     path.unlink(missing_ok=True)
+                return
             except OSError as error:
-                log.warning("cannot remove %s, the next start tries again: %s", path, error)
+                if error.errno != errno.ENOTEMPTY or pause is None:
+                    raise
+            self._closing.wait(pause)

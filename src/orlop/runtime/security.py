@@ -149,11 +149,17 @@ def seccomp(host: HostConfig, facts: HostFacts, default: dict[str, Any] | None =
     # Privileged containers are unconfined unless a profile is named.
     if chosen == UNCONFINED or (host.privileged and not chosen):
         return None
-    if chosen in ("", "builtin"):
-        document = default if default is not None and not chosen else profile.DEFAULT
-    else:
-        document = profile.parse(chosen)
-    return profile.resolve(document, capabilities(host, facts), facts.kernel, facts.architecture)
+    allowed = capabilities(host, facts)
+    if chosen in ("", "builtin") and (default is None or chosen):
+        return _builtin(allowed, facts.kernel, facts.architecture)
+    document = profile.parse(chosen) if chosen else default or {}
+    return profile.resolve(document, allowed, facts.kernel, facts.architecture)
+
+
+@functools.lru_cache(maxsize=_PROGRAMS)
+def _builtin(allowed: frozenset[str], kernel: tuple[int, int], machine: str) -> dict[str, Any] | None:
+    """Return the built-in profile for a set of capabilities: one object for each, which nobody changes."""
+    return profile.resolve(profile.DEFAULT, allowed, kernel, machine)
 
 
 def apparmor(host: HostConfig, facts: HostFacts) -> str:
@@ -166,7 +172,18 @@ def apparmor(host: HostConfig, facts: HostFacts) -> str:
 
 def compiled(seccomp: dict[str, Any]) -> bytes:
     """Return the program of an OCI ``linux.seccomp``, kept if made before. Raises `Internal` without libseccomp."""
-    return program_for(json.dumps(seccomp, sort_keys=True))
+    known = _of_object.get(id(seccomp))
+    if known is not None and known[0] is seccomp:
+        return known[1]
+    program = program_for(json.dumps(seccomp, sort_keys=True))
+    if len(_of_object) >= _PROGRAMS:
+        _of_object.clear()
+    _of_object[id(seccomp)] = (seccomp, program)
+    return program
+
+
+_of_object: dict[int, tuple[dict[str, Any], bytes]] = {}
+"""The programs of profiles that are one object (`_builtin`), found without writing them out as JSON."""
 
 
 @functools.lru_cache(maxsize=_PROGRAMS)

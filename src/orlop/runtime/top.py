@@ -101,7 +101,11 @@ async def _ps(pids: set[int], args: list[str]) -> tuple[list[str], list[list[str
             raise InvalidArgument(f"ps argument {arg} is not allowed")
     try:
         process = await asyncio.create_subprocess_exec(
-            "ps", *args, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            "ps",
+            *args,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError:
         raise Internal("docker top with options needs ps on the host (Debian: apt-get install procps)") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.containers import events, logs
 from orlop.engine.containers.registry import Container
 from orlop.engine.hijack import AttachOptions, Hijackable
-from orlop.errors import Conflict
+from orlop.errors import Conflict, InvalidArgument
 from orlop.formats import detach, identity
 from orlop.runtime.logs import LogQuery
 from orlop.runtime.runtime import Attach
@@ -25,7 +25,10 @@ DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 
 def detach_keys(text: str) -> bytes:
     """Return the bytes of a key sequence; empty text is the default one. Raises `InvalidArgument`."""
-    return detach.parse_keys(text or DEFAULT_DETACH_KEYS)
+    try:
+        return detach.parse_keys(text or DEFAULT_DETACH_KEYS)
+    except detach.DetachKeyError:
+        raise InvalidArgument(f"Invalid detach keys ({text}) provided") from None
 
 
 async def attach(engine: Engine, ref: str, *, options: AttachOptions, connection: Hijackable) -> None:

@@ -11,8 +11,11 @@ import msgspec
 from orlop.engine.containers import defaults, events, files, links, mounts, ports
 from orlop.engine.containers.merge import command, merge
 from orlop.engine.containers.registry import Container
+from orlop.engine.containers.stop import parse_signal
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats import identity
+from orlop.formats.netlink import NetlinkFormatError
+from orlop.formats.rtnetlink import mac_bytes
 from orlop.model.api.container import ContainerConfig, ContainerCreate, EndpointSettings, HostConfig
 from orlop.model.record import ContainerRecord, ImageRecord
 from orlop.runtime import security, validate
@@ -47,6 +50,8 @@ async def create(
     _check_hostname(config)
     if not config.hostname:
         config = msgspec.structs.replace(config, hostname=_hostname(engine, host, container_id))
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
     path, args = command(config)
     plan = mounts.plan(engine, config, host)
     async with mounts.realised(engine, plan, image) as mount_records:
@@ -152,5 +157,13 @@ def _networks(engine: Engine, body: ContainerCreate, host: HostConfig) -> dict[s
     primary = networks.get(mode) or EndpointSettings()
     mac = primary.mac_address or body.mac_address
     if mac:
+        _check_mac(mac)
         primary = msgspec.structs.replace(primary, mac_address=mac)
     return {**networks, mode: primary}
+
+
+def _check_mac(text: str) -> None:
+    try:
+        mac_bytes(text)
+    except NetlinkFormatError:
+        raise InvalidArgument(f"invalid MAC address: {text}") from None

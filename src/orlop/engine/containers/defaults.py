@@ -6,6 +6,7 @@ import msgspec
 
 from orlop.engine.config import EngineConfig
 from orlop.model.api.container import HostConfig, LogConfig, RestartPolicy
+from orlop.runtime import resources
 from orlop.runtime.facts import HostFacts
 from orlop.runtime.security import MASKED_PATHS, READONLY_PATHS
 
@@ -43,7 +44,7 @@ def fill(host: HostConfig, config: EngineConfig, facts: HostFacts) -> HostConfig
     if host.readonly_paths is None:
         changes["readonly_paths"] = [] if unmasked else list(READONLY_PATHS)
     changes["security_opt"] = _security(host.security_opt)
-    return msgspec.structs.replace(host, **changes)
+    return resources.adapt(msgspec.structs.replace(host, **changes), facts)
 
 
 def network_mode(mode: str) -> str:

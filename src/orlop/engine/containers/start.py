@@ -68,10 +68,12 @@ async def start_locked(engine: Engine, container: Container) -> None:
 
 async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) -> Task:
     record = container.record
-    await engine.containers.save_state(container, starting=True, error="")
     for join in networking.joined(record.host_config):
         networking.running_target(engine, join)
     await networking.allocate(engine, container)
+    endpoints = (container.endpoint.record,) if container.endpoint else ()
+    state = msgspec.structs.replace(container.state, starting=True, error="")
+    await engine.containers.save(container, durable=False, state=state, endpoints=endpoints)
     record = container.record
     specification.check_mount_sources(record)
     files.write(engine, container)

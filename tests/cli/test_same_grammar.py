@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
 from orlop.cli.command import Command
 from orlop.cli.flags import STRING
+from orlop.cli.main import run
 from orlop.cli.tree import TABLE
 from support.fake_engine import Answer, FakeEngine
-from support.side_by_side import Run
+from support.side_by_side import Outcome, Run, environment_of, neutral
 
 pytestmark = pytest.mark.docker
 
@@ -19,6 +22,24 @@ pytestmark = pytest.mark.docker
 NOWHERE = {"DOCKER_HOST": "unix:///does/not/exist.sock"}
 OWN = {"doctor", "completion", "__complete", "system dial-stdio"}
 PATHS = [" ".join(path) for entry in TABLE for path in entry.paths if " ".join(path) not in OWN]
+
+
+@pytest.fixture
+def orlop(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run `orlop` in this process: there are many command lines here, and a new Python for each takes its time."""
+    for name in set(os.environ) - set(environment_of(engine, tmp_path)):
+        monkeypatch.delenv(name)
+    for name, value in environment_of(engine, tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str) -> Outcome:
+        status = run(arguments)
+        captured = capsys.readouterr()
+        return Outcome(neutral(captured.out), neutral(captured.err), status)
+
+    return call
 
 
 @pytest.mark.parametrize("path", PATHS)

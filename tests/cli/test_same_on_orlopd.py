@@ -7,10 +7,12 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.daemon import Daemon
+from support.daemon import daemon as running_daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -133,3 +135,27 @@ def test_events_are_told_alike(orlopd: Daemon, container: str) -> None:
     theirs, ours = outcomes(orlopd, *window)
     assert ours == theirs
     assert "container start" in ours[0]
+
+
+def test_a_run_outlives_the_daemon_and_gets_its_exit_status(image_archive: Path) -> None:
+    with running_daemon() as daemon:
+        daemon.load(image_archive)
+        command, environment = daemon.command("orlop")
+        loop = "while read line; do echo got $line; [ $line = end ] && exit 9; done"
+        words = [*command, "run", "-i", "--rm", "busybox", "sh", "-c", loop]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as client:
+            assert client.stdin is not None
+            assert client.stdout is not None
+
+            def say(word: str) -> bytes:
+                client.stdin.write(f"{word}\n".encode())  # type: ignore[union-attr]
+                client.stdin.flush()  # type: ignore[union-attr]
+                return client.stdout.readline()  # type: ignore[union-attr]
+
+            assert say("before") == b"got before\n"
+            daemon.kill()
+            assert say("without") == b"got without\n"
+            daemon.start()
+            assert say("after") == b"got after\n"
+            assert say("end") == b"got end\n"
+            assert client.wait(20) == 9

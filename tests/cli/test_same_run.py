@@ -115,6 +115,19 @@ def test_files_of_variables_and_labels(engine: FakeEngine, docker: Run, orlop: R
         engine.on("POST", "/containers/create", Answer({"Id": ID}, 201))
 
 
+def test_proxies_of_the_configuration_reach_the_container(
+    engine: FakeEngine, docker: Run, orlop: Run, tmp_path: Path
+) -> None:
+    engine.on("POST", "/containers/create", Answer({"Id": ID}, 201))
+    (tmp_path / ".docker").mkdir()
+    proxies = {"default": {"httpProxy": "http://p:1", "noProxy": "a,b"}, "tcp://other": {"httpProxy": "http://no"}}
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"proxies": proxies}))
+    for program in (docker, orlop):
+        assert program("create", "-e", "http_proxy=mine", "busybox").status == 0
+    first, second = engine.asked("POST", "/containers/create")
+    assert sorted(second.json["Env"]) == sorted(first.json["Env"])
+
+
 def speak(connection: socket.socket) -> int:
     connection.sendall(frame(1, b"out\n") + frame(2, b"err\n"))
     return 3

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from support.fake_container import FakeContainer, read_all
+from support.fake_container import ID, FakeContainer, read_all
 from support.fake_engine import Answer, FakeEngine
 
 
@@ -190,3 +190,18 @@ def test_progress_is_redrawn_in_place(engine: FakeEngine) -> None:
         assert b"abc: Downloading" in text
         assert b"500B/1kB" in text
         assert opened.wait() == 0
+
+
+def test_a_daemon_that_restarts_does_not_cost_the_exit_status(engine: FakeEngine) -> None:
+    container = FakeContainer(engine, shell, tty=True)
+    # The first answer breaks off in its head, as when the daemon is killed.
+    engine.on("POST", f"/containers/{ID}/wait", Answer(later=lambda: b"", breaks=True))
+    with terminal(engine, "run", "-it", "busybox") as opened:
+        opened.read_until(b"# ")
+        opened.type(b"still here")
+        opened.read_until(b"STILL HERE")
+        engine.on("POST", f"/containers/{ID}/wait", lambda _: Answer({"StatusCode": 7}))
+        opened.type(b"exit")
+        assert opened.wait() == 7
+    assert [request.query for request in engine.asked("POST", ".*/wait")] == [{"condition": ["next-exit"]}, {}]
+    assert container.signals == []

@@ -36,7 +36,8 @@ class Request:
 class Answer:
     """What is sent back: `body` is JSON unless it is bytes.
 
-    `raw` gets the connection after it became a stream; `later` gives the body after the head was sent.
+    `raw` gets the connection after it became a stream; `later` gives the body after the head was sent, which `breaks`
+    off there.
     """
 
     body: Any = None
@@ -44,6 +45,7 @@ class Answer:
     content_type: str = "application/json"
     raw: Callable[[Any], None] | None = None
     later: Callable[[], bytes] | None = None
+    breaks: bool = False
     tty: bool = False
 
 
@@ -107,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = self.engine.find(request)
         if answer.later is not None:
-            self._reply_later(answer.later)
+            self._reply_later(answer.later, answer.breaks)
             return
         if answer.raw is None:
             self._reply(answer)
@@ -123,12 +125,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_HEAD = do_DELETE = do_PUT = do_any
 
-    def _reply_later(self, body: Callable[[], bytes]) -> None:
+    def _reply_later(self, body: Callable[[], bytes], breaks: bool) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         data = body()
+        if breaks:
+            self.close_connection = True
+            return
         self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
 
     def _body(self) -> bytes:

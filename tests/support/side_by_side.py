@@ -24,12 +24,12 @@ class Outcome:
 Run = Callable[..., Outcome]
 
 
-def _environment(engine: FakeEngine, home: Path) -> dict[str, str]:
+def environment_of(engine: FakeEngine, home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "ORLOP_"))}
     return {**kept, "HOME": str(home), "DOCKER_HOST": f"unix://{engine.socket}", "TZ": "UTC"}
 
 
-def _neutral(text: str) -> str:
+def neutral(text: str) -> str:
     text = re.sub(r"Is (the docker daemon|orlopd) running", "Is it running", text)
     text = re.sub(r"\b[Dd]ocker daemon\b|\bOrlop daemon\b", "DAEMON", text)
     return re.sub(r"\b(docker|orlop)\b(?![.:/-]\w)", "PROGRAM", text)
@@ -41,10 +41,10 @@ def runner(program: list[str], engine: FakeEngine, home: Path) -> Run:
             [*program, *arguments],
             input=stdin,
             capture_output=True,
-            env={**_environment(engine, home), **(env or {})},
+            env={**environment_of(engine, home), **(env or {})},
             timeout=60,
             check=False,
         )
-        return Outcome(_neutral(done.stdout.decode()), _neutral(done.stderr.decode()), done.returncode)
+        return Outcome(neutral(done.stdout.decode()), neutral(done.stderr.decode()), done.returncode)
 
     return run

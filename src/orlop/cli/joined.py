@@ -12,21 +12,25 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from orlop.cli.failure import CommandError
+from orlop.cli.failure import CommandError, daemon_message
 from orlop.cli.signals import TERMINATING, SignalRelay, signal_name
 from orlop.cli.terminal import RawMode
 from orlop.client.hijack import Hijacked
-from orlop.client.transport import Response
+from orlop.client.transport import CannotConnect, Response
 from orlop.errors import Error
 from orlop.formats.detach import DEFAULT, DetachKeyError, Scanner, parse_keys
 from orlop.formats.stream import STDERR, FrameError, Parser
 
-__all__ = ["DETACHED", "Joined", "write_all"]
+__all__ = ["DETACHED", "Joined", "patiently", "write_all"]
 
 DETACHED = "read escape sequence"
 _CHUNK = 1 << 16
 _RESIZE_TRIES = 10
+_PATIENCE = 15.0  # seconds that a daemon may take to restart
+
+T = TypeVar("T")
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -42,9 +46,10 @@ def write_all(descriptor: int, data: bytes) -> None:
 class Joined:
     """The loop's state. After `run`, `detached` says whether the user left, and `wait_status` how the container ended.
 
-    `wait` is the open answer of a wait request, or None; `on_signal` gets the name of each signal to pass on, `resize`
-    tells the daemon the terminal's present size and raises `Error` when it cannot. Without `on_signal` the client ends
-    with the `patience`th of INT and TERM.
+    `wait` opens a request for the exit status and is called at once; called again (with True) it asks once more, for a
+    container that may have ended meanwhile: a daemon that restarts drops the request and not the terminal. `on_signal`
+    gets the name of each signal to pass on; without it the client ends with the `patience`th of INT and TERM. `resize`
+    tells the daemon the terminal's present size and raises `Error` when it cannot.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class Joined:
         stdin: bool,
         output: bool,
         detach_keys: str = "",
-        wait: Response | None = None,
+        wait: Callable[[bool], Response] | None = None,
         on_signal: Callable[[str], None] | None = None,
         resize: Callable[[], None] | None = None,
         patience: int = 1,
@@ -66,7 +71,8 @@ class Joined:
         self._tty = tty
         self._reading = stdin
         self._output = output
-        self._wait = wait
+        self._ask = wait
+        self._wait = wait(False) if wait is not None else None
         self._on_signal = on_signal
         self._resize = resize
         self._resize_tries = 0
@@ -88,8 +94,7 @@ class Joined:
         sys.stdout.flush()
         with self._raw:
             self.try_resize()
-            if self._wait is not None:
-                self._note_wait(self._wait.available(receive=False))
+            self._take_wait(receive=False)
             while not self.detached and not self._finished():
                 self._step()
         self._stream.close()
@@ -99,7 +104,7 @@ class Joined:
             return True
         if self._output:
             return False
-        return self._ended is not None or (self._half_closed and self._wait is None)
+        return self._ended is not None or (self._half_closed and self._ask is None)
 
     def _step(self) -> None:
         poll = select.poll()
@@ -120,7 +125,7 @@ class Joined:
         if events & ~select.POLLOUT or self._stream.pending():
             self._read_output()
         if self._wait is not None and ready.get(self._wait.fileno()):
-            self._note_wait(self._wait.available(receive=True))
+            self._take_wait(receive=True)
         if self._resize_at and time.monotonic() >= self._resize_at:
             self.try_resize()
 
@@ -207,34 +212,44 @@ class Joined:
             else:
                 sys.stderr.write("failed to resize tty, using default size\r\n")
 
-    def _note_wait(self, data: bytes) -> None:
-        assert self._wait is not None
-        self._wait_body += data
-        if self._wait.finished:
-            self._ended = json.loads(self._wait_body or b"{}")
+    def _take_wait(self, *, receive: bool) -> None:
+        if self._wait is None:
+            return
+        try:
+            self._wait_body += self._wait.available(receive=receive)
+            if self._wait.finished:
+                self._ended = json.loads(self._wait_body)
+        except (Error, ValueError):  # the daemon has gone; the process and its output may not have
+            self._wait.close()
+            self._wait = None
 
     def wait_removed(self) -> None:
         """Wait until a container that could not be started is gone; why it could not is known already."""
-        try:
-            while self._ended is None:
-                self._wait_for_end()
-        except Error:  # then nobody knows more than that it did not start
-            pass
+        while self._ended is None and self._wait is not None:
+            self._wait_for_end()
 
     def wait_status(self) -> int:
         """Wait for the container's end and return its exit status; 125, with the reason printed, if there is none."""
-        assert self._wait is not None
+        assert self._ask is not None
         try:
             while self._ended is None:
-                self._wait_for_end()
+                if self._wait is None:
+                    self._wait, self._wait_body = patiently(self._ask_again), b""
+                    self._take_wait(receive=False)
+                else:
+                    self._wait_for_end()
         except Error as error:
-            sys.stderr.write(f"error waiting for container: {error}\n")
+            sys.stderr.write(f"error waiting for container: {daemon_message(error)}\n")
             return 125
         failed = self._ended.get("Error")
         if isinstance(failed, dict) and failed.get("Message"):
             sys.stderr.write(f"Error waiting for container: {failed['Message']}\n")
             return 125
         return int(str(self._ended.get("StatusCode", 0)))
+
+    def _ask_again(self) -> Response:
+        assert self._ask is not None
+        return self._ask(True)
 
     def _wait_for_end(self) -> None:
         assert self._wait is not None
@@ -244,8 +259,20 @@ class Joined:
         ready = dict(poll.poll())
         if ready.get(self._relay.fileno()):
             self._take_signals()
-        if ready.get(self._wait.fileno()):
-            self._note_wait(self._wait.available(receive=True))
+        if self._wait is not None and ready.get(self._wait.fileno()):
+            self._take_wait(receive=True)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Ask a daemon that answered before: while it restarts, ask again for a time."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return ask()
+        except CannotConnect:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _keys(text: str) -> bytes:

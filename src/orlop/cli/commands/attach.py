@@ -28,7 +28,7 @@ __all__ = ["attach"]
 )
 def attach(session: Session, options: Options, arguments: list[str]) -> int:
     """Join the terminal with a running container."""
-    from orlop.cli.commands.create import kill_quietly
+    from orlop.cli.commands.create import kill_quietly, open_wait
     from orlop.cli.joined import DETACHED, Joined
     from orlop.cli.signals import SignalRelay
 
@@ -41,7 +41,7 @@ def attach(session: Session, options: Options, arguments: list[str]) -> int:
     detach_keys = options.detach_keys or session.config.text("detachKeys")
     proxy = options.sig_proxy and not tty
     with SignalRelay(everything=proxy) as relay:
-        wait = session.connect().open(calls.container_wait(name))
+        waiting = open_wait(session, name, removed=False, again=True)
         stream = session.connect().hijack(
             calls.container_attach(name, stdin=stdin, stdout=True, stderr=True, detach_keys=detach_keys)
         )
@@ -58,7 +58,7 @@ def attach(session: Session, options: Options, arguments: list[str]) -> int:
             stdin=stdin,
             output=True,
             detach_keys=detach_keys,
-            wait=wait,
+            wait=lambda again: open_wait(session, name, removed=False, again=True) if again else waiting,
             on_signal=(lambda signal: kill_quietly(engine, name, signal)) if proxy else None,
             resize=(lambda: resize(engine, name)) if sizes else None,
         )

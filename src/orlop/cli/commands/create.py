@@ -18,6 +18,7 @@ from orlop.cli.terminal import check_input, is_terminal, terminal_size
 from orlop.client import calls
 from orlop.client.engine import Engine
 from orlop.client.hijack import Hijacked
+from orlop.client.transport import Response
 
 __all__ = ["create", "run"]
 
@@ -27,7 +28,7 @@ Json = dict[str, Any]
 @command("[OPTIONS] IMAGE [COMMAND] [ARG...]", at_least(1), flags=CONTAINER_FLAGS, interspersed=False, complete="image")
 def create(session: Session, options: Options, arguments: list[str]) -> None:
     """Create a container and print its ID."""
-    body = _body(options, arguments, "create")
+    body = _body(session, options, arguments, "create")
     session.print(_create(session, options, body))
 
 
@@ -45,7 +46,7 @@ def create(session: Session, options: Options, arguments: list[str]) -> None:
 )
 def run(session: Session, options: Options, arguments: list[str]) -> int:
     """Create a container, start it, and stay joined with it unless detached."""
-    body = _body(options, arguments, "run")
+    body = _body(session, options, arguments, "run")
     if options.detach:
         if options.attach:
             raise CommandError("conflicting options: cannot specify both --attach and --detach")
@@ -67,14 +68,44 @@ def run(session: Session, options: Options, arguments: list[str]) -> int:
     return _run_joined(session, options, body, container)
 
 
-def _body(options: Options, arguments: list[str], name: str) -> Json:
-    if options.pull not in ("always", "missing", "never", ""):
-        reason = f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"'
-        raise CommandError(_with_help(reason, name), 125)
+def _body(session: Session, options: Options, arguments: list[str], name: str) -> Json:
     try:
-        return create_body(options, arguments[0], arguments[1:])
+        if options.pull not in ("always", "missing", "never", ""):
+            choices = '"always", "missing" or "never"'
+            raise ValueError(f"invalid pull option: '{options.pull}': must be one of {choices}")
+        if not options.disable_content_trust:
+            raise ValueError("content trust is not supported: images are verified by their digests")
+        body = create_body(options, arguments[0], arguments[1:])
     except ValueError as error:
         raise CommandError(_with_help(str(error), name), 125) from None
+    if proxies := _proxies(session, options):
+        body["Env"] = [*proxies, *(body["Env"] or ())]
+    return body
+
+
+_PROXIES = {
+    "HTTP_PROXY": "httpProxy",
+    "HTTPS_PROXY": "httpsProxy",
+    "NO_PROXY": "noProxy",
+    "FTP_PROXY": "ftpProxy",
+    "ALL_PROXY": "allProxy",
+}
+
+
+def _proxies(session: Session, options: Options) -> list[str]:
+    """Return the variables that the configuration's ``proxies`` give to containers of this daemon."""
+    configured = session.config.mapping("proxies")
+    if not configured:
+        return []
+    chosen = configured.get(session.endpoint.host) or configured.get("default") or {}
+    given = {text.partition("=")[0] for text in options.env}
+    return [
+        f"{variable}={chosen[key]}"
+        for upper, key in _PROXIES.items()
+        if chosen.get(key)
+        for variable in (upper, upper.lower())
+        if variable not in given
+    ]
 
 
 def _with_help(message: str, name: str) -> str:
@@ -217,8 +248,6 @@ def _run_joined(session: Session, options: Options, body: Json, container: str) 
     engine = session.engine
     with SignalRelay(everything=options.sig_proxy) as relay:
         stream = _attach(session.connect(), options, session, body, container)
-        condition = "removed" if options.rm else "next-exit"
-        wait = session.connect().open(calls.container_wait(container, condition=condition))
         tty = body["Tty"] and is_terminal(1)
 
         def resize() -> None:
@@ -233,7 +262,7 @@ def _run_joined(session: Session, options: Options, body: Json, container: str) 
             stdin=body["AttachStdin"],
             output=body["AttachStdout"] or body["AttachStderr"],
             detach_keys=options.detach_keys or session.config.text("detachKeys"),
-            wait=wait,
+            wait=lambda again: open_wait(session, container, removed=options.rm, again=again),
             on_signal=(lambda name: kill_quietly(engine, container, name)) if options.sig_proxy else None,
             resize=resize if tty else None,
             patience=3,
@@ -262,8 +291,14 @@ def _attach(engine: Engine, options: Options, session: Session, body: Json, cont
 
 
 def kill_quietly(engine: Engine, container: str, name: str) -> None:
-    """Pass a signal on; a container that has ended meanwhile does not mind."""
+    """Pass a signal on; a container that has ended meanwhile does not mind, nor can one be asked without a daemon."""
     try:
         engine.do(calls.container_kill(container, signal=name))
-    except (errors.NotFound, errors.Conflict):
+    except errors.Error:
         pass
+
+
+def open_wait(session: Session, container: str, *, removed: bool, again: bool) -> Response:
+    """Open a request for a container's exit status, before it is started, or `again` when it may have ended."""
+    condition = "removed" if removed else "" if again else "next-exit"
+    return session.connect().open(calls.container_wait(container, condition=condition))

@@ -75,7 +75,7 @@ def _body(session: Session, options: Options, command: list[str]) -> dict[str, A
 
 
 def _join(session: Session, options: Options, identifier: str, start: dict[str, Any]) -> int:
-    from orlop.cli.joined import DETACHED, Joined
+    from orlop.cli.joined import DETACHED, Joined, patiently
     from orlop.cli.signals import SignalRelay
 
     engine = session.engine
@@ -98,4 +98,4 @@ def _join(session: Session, options: Options, identifier: str, start: dict[str, 
         joined.run()
     if joined.detached:
         raise CommandError(DETACHED)
-    return int(engine.do(calls.exec_inspect(identifier)).get("ExitCode") or 0)
+    return int(patiently(lambda: engine.do(calls.exec_inspect(identifier))).get("ExitCode") or 0)

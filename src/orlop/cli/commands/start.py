@@ -51,7 +51,7 @@ def start(session: Session, options: Options, arguments: list[str]) -> int:
 
 
 def _start_joined(session: Session, options: Options, name: str) -> int:
-    from orlop.cli.commands.create import kill_quietly
+    from orlop.cli.commands.create import kill_quietly, open_wait
     from orlop.cli.joined import Joined
     from orlop.cli.signals import SignalRelay
 
@@ -66,8 +66,6 @@ def _start_joined(session: Session, options: Options, name: str) -> int:
         stream = session.connect().hijack(
             calls.container_attach(identifier, stdin=stdin, stdout=True, stderr=True, detach_keys=detach_keys)
         )
-        condition = "removed" if removed else "next-exit"
-        wait = session.connect().open(calls.container_wait(identifier, condition=condition))
         joined = Joined(
             stream,
             relay,
@@ -75,7 +73,7 @@ def _start_joined(session: Session, options: Options, name: str) -> int:
             stdin=stdin,
             output=True,
             detach_keys=detach_keys,
-            wait=wait,
+            wait=lambda again: open_wait(session, identifier, removed=removed, again=again),
             on_signal=None if tty else (lambda signal: kill_quietly(engine, identifier, signal)),
             resize=(lambda: resize(engine, identifier)) if tty and is_terminal(1) else None,
         )

@@ -50,11 +50,6 @@ def outcomes(orlopd: Daemon, *words: str) -> list[tuple[str, str, int]]:
     for program in ("docker", "orlop"):
         done = orlopd.cli(program, *words, check=False)
         texts = (re.sub(r"\b(docker|orlop):", "PROGRAM:", text) for text in (done.stdout, done.stderr))
-        # docker logs what else it heard; its container could not be started, and it says so anyway.
-        texts = (
-            re.sub(r'^time=".*" level=error msg="Error waiting for container: .*\n', "", text, flags=re.M)
-            for text in texts
-        )
         stdout, stderr = (text.replace("Run 'docker ", "Run 'orlop ") for text in texts)
         found.append((stdout, stderr, done.returncode))
     return found

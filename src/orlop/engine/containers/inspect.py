@@ -10,7 +10,7 @@ import msgspec
 from orlop.engine.containers import start
 from orlop.engine.containers.registry import Container
 from orlop.formats.duration import format_rfc3339
-from orlop.model.api.container import EndpointSettings
+from orlop.model.api.container import EndpointSettings, HostConfig, Resources
 from orlop.model.record import ContainerRecord, EndpointRecord, MountRecord
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def inspect(engine: Engine, ref: str, *, size: bool = False) -> Json:
         "ProcessLabel": "",
         "AppArmorProfile": _apparmor(engine, record),
         "ExecIDs": [key for key, instance in container.execs.items() if instance.running] or None,
-        "HostConfig": msgspec.to_builtins(record.host_config),
+        "HostConfig": host_config(record.host_config),
         "GraphDriver": {"Data": engine.snapshots.describe(record.id), "Name": "overlay2"},
         "Mounts": [mount_point(mount) for mount in record.mounts],
         "Config": _config(record),
@@ -148,6 +148,25 @@ def ports(record: ContainerRecord, held: EndpointRecord | None) -> Json:
         bindings = answer.get(key) or []
         answer[key] = [*bindings, {"HostIp": port.host_ip, "HostPort": str(port.host_port)}]
     return answer
+
+
+def host_config(host: HostConfig) -> Json:
+    """Return the host configuration in Docker's order: its own fields, the resources, the paths."""
+    values: Json = msgspec.to_builtins(host)
+    answer = {name: values[name] for name in _OWN_FIELDS if name not in _LAST_FIELDS}
+    answer |= {name: values[name] for name in _RESOURCE_FIELDS}
+    answer |= {name: values[name] for name in _LAST_FIELDS}
+    return {name: value for name, value in answer.items() if value or name not in _OMITTED_WHEN_EMPTY or value is False}
+
+
+_RESOURCE_FIELDS = tuple(field.encode_name for field in msgspec.structs.fields(Resources))
+_OWN_FIELDS = tuple(
+    field.encode_name for field in msgspec.structs.fields(HostConfig) if field.encode_name not in _RESOURCE_FIELDS
+)
+_LAST_FIELDS = ("Mounts", "Init", "MaskedPaths", "ReadonlyPaths")
+_OMITTED_WHEN_EMPTY = frozenset(
+    ("Annotations", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts", "StorageOpt", "Sysctls", "Tmpfs")
+)
 
 
 def _config(record: ContainerRecord) -> Json:

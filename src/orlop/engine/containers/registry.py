@@ -78,10 +78,7 @@ class Container:
 
     def wait_answer(self) -> dict[str, Any]:
         """Return the body of an answer to `POST /containers/{id}/wait`."""
-        answer: dict[str, Any] = {"StatusCode": self.state.exit_code}
-        if self.state.error:
-            answer["Error"] = {"Message": self.state.error}
-        return answer
+        return {"StatusCode": self.state.exit_code}
 
     def _register(self, waiters: list[asyncio.Future[dict[str, Any]]]) -> asyncio.Future[dict[str, Any]]:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

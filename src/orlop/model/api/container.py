@@ -287,8 +287,8 @@ class EndpointSettings(Body, frozen=True, kw_only=True):
 
     ipam_config: EndpointIPAMConfig | None = None
     links: list[str] | None = None
-    mac_address: str = ""
     aliases: list[str] | None = None
+    mac_address: str = ""
     driver_opts: dict[str, str] | None = None
     gw_priority: int = 0
     network_id: str = ""

@@ -81,6 +81,8 @@ def _shape_of(described: inspect.Type) -> _Shape:
         return _struct_shape(described)
     if isinstance(described, inspect.IntType):
         return _integer
+    if isinstance(described, inspect.StrType):
+        return _text
     if isinstance(described, inspect.ListType):
         return _list_shape(described)
     if isinstance(described, inspect.DictType):
@@ -124,7 +126,7 @@ def _dict_shape(described: inspect.DictType) -> _Shape:
     def shape(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {key: _at("[...]", item_shape, item) for key, item in value.items()}
+        return {_text(key): _at("[...]", item_shape, item) for key, item in value.items()}
 
     return shape
 
@@ -170,6 +172,13 @@ def _integer(value: Any) -> Any:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and not _MIN <= value <= _MAX:
         raise _Mismatch("Expected `int` of 64 bits")
+    return value
+
+
+def _text(value: Any) -> Any:
+    """No string of a body may hold a NUL: most of them end up in system calls, where it would be their end."""
+    if isinstance(value, str) and "\0" in value:
+        raise _Mismatch("Expected `str` without NUL characters")
     return value
 
 

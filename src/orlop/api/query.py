@@ -18,12 +18,17 @@ _MAX_UNSIGNED = (1 << 32) - 1
 
 
 class Query:
-    """The fields of a query; of a field that is given twice the first counts."""
+    """The fields of a query; of a field that is given twice the first counts.
+
+    Raises `InvalidArgument` for a NUL character, which no field may hold: most end up in system calls.
+    """
 
     __slots__ = ("_fields",)
 
     def __init__(self, text: str) -> None:
         self._fields: Mapping[str, list[str]] = parse_qs(text, keep_blank_values=True) if text else {}
+        if any("\0" in value for values in self._fields.values() for value in values):
+            raise InvalidArgument("invalid query: it holds a NUL character")
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields

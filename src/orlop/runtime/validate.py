@@ -7,16 +7,25 @@ knowledge (other containers, volumes, ports, networks) is the engine's to check.
 from __future__ import annotations
 
 from orlop.errors import InvalidArgument
-from orlop.model.api.container import ContainerConfig, ContainerUpdate, HostConfig, RestartPolicy
+from orlop.formats.units import parse_decimal_size
+from orlop.model.api.container import ContainerConfig, ContainerUpdate, HostConfig, LogConfig, RestartPolicy
 from orlop.model.record import ContainerRecord
 from orlop.runtime import devices, limits, mounts, namespaces, process, security, sysctls
 from orlop.runtime.facts import HostFacts
 
-__all__ = ["RUNTIMES", "validate", "validate_update"]
+__all__ = ["LOG_DRIVERS", "RUNTIMES", "validate", "validate_update"]
 
 RUNTIMES = ("", "orlop", "runc", "io.containerd.runc.v2")
 """Names of the one runtime there is; clients that follow Docker's defaults send the last two."""
 
+LOG_DRIVERS = ("", "json-file", "local", "none")
+"""Names that the one journal there is goes by, as Docker's drivers are asked for; the first is the daemon's default."""
+
+_LOG_OPTIONS = frozenset(
+    ("max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size")
+)
+_MAX_LOG_FILES = 10_000
+_MAX_CONSOLE = 0xFFFF
 _MILLISECOND = 1_000_000
 
 
@@ -122,12 +131,25 @@ def _host(host: HostConfig) -> None:
         raise InvalidArgument(f"invalid cgroup mode: {host.cgroup}")
     if ".." in host.cgroup_parent.split("/"):
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")
-    if any(size < 0 for size in host.console_size):
+    if len(host.console_size) != 2 or not all(0 <= size <= _MAX_CONSOLE for size in host.console_size):
         raise InvalidArgument("invalid console size")
+    _log(host.log_config)
     for name in host.storage_opt or {}:
         if name.lower() == "size":
             raise InvalidArgument("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
         raise InvalidArgument(f"Unknown option {name}")
+
+
+def _log(config: LogConfig) -> None:
+    if config.type not in LOG_DRIVERS:
+        raise InvalidArgument(f"logger: no log driver named '{config.type}' is registered")
+    for name, value in (config.config or {}).items():
+        if name not in _LOG_OPTIONS:
+            raise InvalidArgument(f"unknown log opt '{name}' for {config.type or LOG_DRIVERS[1]} log driver")
+        if name == "max-size" and value != "-1":
+            parse_decimal_size(value)
+        if name == "max-file" and not (value.isascii() and value.isdigit() and 0 < int(value) <= _MAX_LOG_FILES):
+            raise InvalidArgument(f"invalid max-file: '{value}'")
 
 
 def _joined(host: HostConfig) -> dict[str, str]:

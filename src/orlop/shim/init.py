@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from orlop.linux import interfaces, mount, namespace, openat2, process
+from orlop.linux.cgroup import open_cgroup
 from orlop.linux.proc import PROC_SUPER_MAGIC
 from orlop.shim import child, devices, identity, namespaces
 from orlop.shim.failure import StartError
@@ -78,7 +79,7 @@ def _steps(sync: ChildSide, bundle: Bundle) -> NoReturn:
 
 
 class _CgroupGate:
-    """Waits, once, for the shim's word that the cgroup is there and that we are in it."""
+    """Waits, once, for the shim's word that the cgroup is there, and joins it: nobody can do that as quickly."""
 
     def __init__(self, sync: ChildSide, spaces: NamespacePlan, path: str) -> None:
         self._sync = sync
@@ -87,9 +88,15 @@ class _CgroupGate:
         self._open = False
 
     def wait(self) -> None:
-        if not self._open:
-            self._sync.wait("go")
-            self._open = True
+        if self._open:
+            return
+        self._sync.wait("go")
+        self._open = True
+        if self._path:
+            try:
+                open_cgroup(self._path).join(0)
+            except OSError as error:
+                raise StartError.from_os("cgroup", "unable to apply cgroup configuration", error) from error
 
     def mounts(self, plan: MountPlan) -> list[dict[str, Any]]:
         """Return what stands for a mount of type ``cgroup``."""

@@ -76,7 +76,10 @@ class Cgroup(ABC):
 
     @abstractmethod
     def join(self, pid: int) -> None:
-        """Move a process into it; 0 is the caller. Raises `ProcessLookupError` when the process has ended."""
+        """Move a process into it; 0 is the caller, which has one thread then and is moved much sooner.
+
+        Raises `ProcessLookupError` when the process has ended.
+        """
 
     @abstractmethod
     def update(self, resources: Resources) -> None:

@@ -31,7 +31,7 @@ class CgroupHost:
     """The cgroups of this machine.
 
     On version 1 `hierarchies` are those with controllers and the named ones; `unified` is a cgroup2 mount beside
-    them, which is joined too, for its name only. On version 2 `unified` is all there is.
+    them, which is left alone. On version 2 `unified` is all there is.
     """
 
     version: int

@@ -35,8 +35,10 @@ class CgroupV1(Cgroup):
             raise
 
     def join(self, pid: int) -> None:
+        # A thread that moves itself needs no lock on all thread groups, for which others wait an RCU grace period (7 ms).
+        file = "cgroup.procs" if pid else "tasks"
         for root in self._roots():
-            perform(root + self.path, [Write("cgroup.procs", str(pid))])
+            perform(root + self.path, [Write(file, str(pid))])
 
     def update(self, resources: Resources) -> None:
         self._write(resources, fresh=False)
@@ -103,8 +105,8 @@ class CgroupV1(Cgroup):
         return self._directory("freezer")
 
     def _roots(self) -> list[str]:
-        roots = [hierarchy.mountpoint for hierarchy in self._host.hierarchies]
-        return [*roots, self._host.unified] if self._host.unified else roots
+        """Return the hierarchies that count. A cgroup2 mount beside them has no limits and cannot be joined quickly."""
+        return [hierarchy.mountpoint for hierarchy in self._host.hierarchies]
 
     def _directory(self, controller: str) -> str:
         root = self._host.root(controller)

@@ -59,6 +59,50 @@ def container(orlopd: Daemon, image: str) -> Iterator[str]:
     orlopd.request("DELETE", f"/containers/{created}?force=1")
 
 
+def test_a_missing_or_ended_partner_is_never_taken_for_a_missing_image(orlopd: Daemon, image: str) -> None:
+    ended = str(orlopd.json("POST", "/containers/create?name=ended", {"Image": image, "Cmd": ["true"]})["Id"])
+    expected = {
+        "NetworkMode": (500, "joining network namespace of container: No such container: nobody"),
+        "PidMode": (400, "No such container: nobody"),
+        "IpcMode": (400, "No such container: nobody"),
+    }
+    for mode, (status, message) in expected.items():
+        body = {"Image": image, "Cmd": ["true"], "HostConfig": {mode: "container:nobody"}}
+        created = orlopd.json("POST", "/containers/create", body)["Id"]
+        answered, answer = orlopd.request("POST", f"/containers/{created}/start")
+        assert (answered, json.loads(answer)["message"]) == (status, message)
+        orlopd.request("DELETE", f"/containers/{created}")
+    body = {"Image": image, "Cmd": ["true"], "HostConfig": {"Links": ["ended:e"]}}
+    orlopd.json("POST", "/containers/create?name=linked", body)
+    answered, answer = orlopd.request("POST", "/containers/linked/start")
+    assert (answered, json.loads(answer)["message"]) == (
+        400,
+        "Cannot link to a non running container: /ended AS /linked/e",
+    )
+    for name in ("linked", ended):
+        orlopd.request("DELETE", f"/containers/{name}")
+
+
+@pytest.mark.parametrize("shared", ["host", "none"])
+def test_a_network_that_bears_no_other_is_refused_beside_one(orlopd: Daemon, image: str, shared: str) -> None:
+    body = {
+        "Image": image,
+        "HostConfig": {"NetworkMode": "bridge"},
+        "NetworkingConfig": {"EndpointsConfig": {"bridge": {}, shared: {}}},
+    }
+    status, answer = orlopd.request("POST", "/containers/create", body)
+    assert status == 400
+    assert "cannot be connected to" in json.loads(answer)["message"]
+
+
+def test_a_health_check_that_is_not_run_gets_a_warning(orlopd: Daemon, image: str) -> None:
+    for test, warned in ((["CMD", "true"], True), (["NONE"], False)):
+        body = {"Image": image, "Healthcheck": {"Test": test}}
+        created = orlopd.json("POST", "/containers/create", body)
+        assert any("health checks" in warning for warning in created["Warnings"] or []) is warned
+        orlopd.request("DELETE", f"/containers/{created['Id']}")
+
+
 QUERIES = ("since", "until", "tail", "limit", "filters", "all", "size", "stdout", "timestamps", "details")
 
 

@@ -41,6 +41,8 @@ async def create(
     config = merge(body, image_config)
     host = defaults.fill(body.host_config or HostConfig(), engine.config, engine.facts)
     warnings = validate.validate(config, body.host_config or HostConfig(), engine.facts)
+    if config.healthcheck and config.healthcheck.test[:1] not in ([], ["NONE"]):
+        warnings.append("This version of Orlop does not run health checks: the container will have no health status.")
     security.check(host)
     files.check(host)
     ports.requests(config, host)
@@ -128,8 +130,10 @@ def _hostname(engine: Engine, host: HostConfig, container_id: str) -> str:
     if host.uts_mode == "host" or host.network_mode == "host":
         return engine.facts.hostname
     if host.network_mode.startswith("container:"):
-        other = engine.containers.resolve(host.network_mode.removeprefix("container:"))
-        return other.record.config.hostname
+        try:
+            return engine.containers.resolve(host.network_mode.removeprefix("container:")).record.config.hostname
+        except NotFound:  # the start says so; to a client, "not found" here means the image
+            return container_id[:12]
     return container_id[:12]
 
 
@@ -152,14 +156,27 @@ def _networks(engine: Engine, body: ContainerCreate, host: HostConfig) -> dict[s
     if mode.startswith("container:"):
         if networks:
             raise InvalidArgument("conflicting options: cannot attach both user-defined and container networks")
-        engine.containers.resolve(mode.removeprefix("container:"))
         return {}
+    _check_together({*networks, mode})
     primary = networks.get(mode) or EndpointSettings()
     mac = primary.mac_address or body.mac_address
     if mac:
         _check_mac(mac)
         primary = msgspec.structs.replace(primary, mac_address=mac)
     return {**networks, mode: primary}
+
+
+def _check_together(names: set[str]) -> None:
+    """Refuse networks that no container can have beside others."""
+    if len(names) > 1 and "host" in names:
+        raise InvalidArgument(
+            "container sharing network namespace with another container or host "
+            "cannot be connected to any other network"
+        )
+    if len(names) > 1 and "none" in names:
+        raise InvalidArgument(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
 
 
 def _check_mac(text: str) -> None:

@@ -35,7 +35,7 @@ def write(engine: Engine, container: Container) -> None:
     directory.mkdir(mode=0o710, parents=True, exist_ok=True)
     mode = record.host_config.network_mode
     if mode.startswith("container:"):
-        target = networking.running_target(engine, mode.removeprefix("container:"))
+        target = networking.running_target(engine, "network", mode.removeprefix("container:"))
         for name in ("hosts", "hostname", "resolv.conf"):
             source, own = engine.directory(target.id) / name, directory / name
             own.unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def write(engine: Engine, container: Container) -> None:
 def _hosts(engine: Engine, container: Container) -> str:
     record = container.record
     extra = [_extra(engine, entry) for entry in record.host_config.extra_hosts or []]
-    linked = [HostEntry(address, tuple(names)) for address, names in links.host_entries(engine, record.host_config)]
+    linked = [HostEntry(address, tuple(names)) for address, names in links.host_entries(engine, record)]
     if record.host_config.network_mode == "host":
         text = HOST_HOSTS.read_text(errors="replace") if HOST_HOSTS.exists() else ""
         return text.rstrip("\n") + "\n" + "".join(entry.line() for entry in [*extra, *linked])

@@ -31,12 +31,12 @@ def check(engine: Engine, host: HostConfig) -> None:
         _target(engine, link)
 
 
-def host_entries(engine: Engine, host: HostConfig) -> list[tuple[str, list[str]]]:
+def host_entries(engine: Engine, record: ContainerRecord) -> list[tuple[str, list[str]]]:
     """Return (address, names) of every linked container, for /etc/hosts. A target that does not run is an error."""
     entries = []
-    for link in host.links or []:
+    for link in record.host_config.links or []:
         target, alias = _target(engine, link)
-        endpoint = _endpoint(target)
+        endpoint = _endpoint(target, record.name, alias)
         names = [alias, target.record.config.hostname]
         if target.name not in names:
             names.append(target.name)
@@ -49,7 +49,7 @@ def environment(engine: Engine, record: ContainerRecord) -> list[str]:
     variables = []
     for link in record.host_config.links or []:
         target, alias = _target(engine, link)
-        variables += _variables(record.name, alias, target, _endpoint(target).address)
+        variables += _variables(record.name, alias, target, _endpoint(target, record.name, alias).address)
     return variables
 
 
@@ -88,7 +88,7 @@ def _target(engine: Engine, link: str) -> tuple[Container, str]:
     return target, alias.rpartition("/")[2] or target.name
 
 
-def _endpoint(target: Container) -> EndpointRecord:
+def _endpoint(target: Container, parent: str, alias: str) -> EndpointRecord:
     if not target.running or not target.record.endpoints:
-        raise InvalidArgument(f"Cannot link to a non running container: /{target.name}")
+        raise InvalidArgument(f"Cannot link to a non running container: /{target.name} AS /{parent}/{alias}")
     return target.record.endpoints[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.engine.containers import events, ports
 from orlop.engine.containers.registry import Container
-from orlop.errors import Conflict, Error, Internal, NotFound
+from orlop.errors import Conflict, Error, Internal, InvalidArgument, NotFound
 from orlop.formats import identity
 from orlop.model.api.container import HostConfig
 from orlop.network.network import EndpointRequest
@@ -20,15 +20,29 @@ __all__ = ["allocate", "connect", "joined", "publish_disconnect", "release", "ru
 log = logging.getLogger(__name__)
 
 
-def joined(host: HostConfig) -> list[str]:
-    """Return the references of the containers whose namespaces this one joins."""
-    modes = (host.network_mode, host.pid_mode, host.ipc_mode)
-    return [mode.removeprefix("container:") for mode in modes if mode.startswith("container:")]
+def joined(host: HostConfig) -> list[tuple[str, str]]:
+    """Return which kinds of namespaces this container joins, and the references of the containers they are of."""
+    modes = (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode))
+    return [(kind, mode.removeprefix("container:")) for kind, mode in modes if mode.startswith("container:")]
 
 
-def running_target(engine: Engine, ref: str) -> Container:
-    """Return the container whose namespace is to be joined. Raises an error when it does not run."""
-    target = engine.containers.resolve(ref)
+def running_target(engine: Engine, kind: str, ref: str) -> Container:
+    """Return the container whose namespace is to be joined. Raises an error when it does not run.
+
+    It never raises `NotFound`: that would say that the container which is to be started does not exist.
+    """
+    try:
+        target = engine.containers.resolve(ref)
+    except NotFound as error:
+        if kind == "network":
+            raise Internal(f"joining network namespace of container: {error.message}") from error
+        raise InvalidArgument(error.message) from error
+    if kind != "network":
+        if not target.running:
+            raise Conflict(f"container {ref} is not running")
+        if target.state.status == "restarting":
+            raise Conflict(f"Container {ref} is restarting, wait until the container is running")
+        return target
     if not target.running:
         raise Conflict(
             f"cannot join network namespace of a non running container: container /{target.name} is not running"

@@ -81,7 +81,7 @@ def _namespaces(engine: Engine, record: ContainerRecord) -> dict[str, str]:
         if mode == "host":
             found[kind] = ""
         elif mode.startswith("container:"):
-            target = networking.running_target(engine, mode.removeprefix("container:"))
+            target = networking.running_target(engine, kind, mode.removeprefix("container:"))
             name = {"network": "net"}.get(kind, kind)
             found[kind] = f"/proc/{target.state.pid}/ns/{name}"
     if host.uts_mode == "host":
@@ -100,7 +100,7 @@ def _shared_memory(engine: Engine, record: ContainerRecord) -> str | None:
     if mode == "host":
         return ""
     if mode.startswith("container:"):
-        target = networking.running_target(engine, mode.removeprefix("container:"))
+        target = networking.running_target(engine, "ipc", mode.removeprefix("container:"))
         if target.record.host_config.ipc_mode in ("private", "none"):
             raise InvalidArgument(
                 f"can't join IPC of container {target.id}: "

@@ -68,8 +68,8 @@ async def start_locked(engine: Engine, container: Container) -> None:
 
 async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) -> Task:
     record = container.record
-    for join in networking.joined(record.host_config):
-        networking.running_target(engine, join)
+    for kind, ref in networking.joined(record.host_config):
+        networking.running_target(engine, kind, ref)
     await networking.allocate(engine, container)
     endpoints = (container.endpoint.record,) if container.endpoint else ()
     state = msgspec.structs.replace(container.state, starting=True, error="")

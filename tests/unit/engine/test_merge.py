@@ -34,7 +34,7 @@ def test_a_command_as_a_string_is_one_word() -> None:
 
 
 def test_no_command_at_all_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="^no command specified$"):
+    with pytest.raises(InvalidArgument, match=r"^no command specified$"):
         merge(ContainerCreate(), {})
 
 

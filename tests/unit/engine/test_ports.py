@@ -38,7 +38,12 @@ def test_what_is_no_port_is_refused(port: str) -> None:
 
 @pytest.mark.parametrize(
     "binding",
-    [PortBinding(host_ip="host"), PortBinding(host_port="x"), PortBinding(host_port="9-8"), PortBinding(host_port="70000")],
+    [
+        PortBinding(host_ip="host"),
+        PortBinding(host_port="x"),
+        PortBinding(host_port="9-8"),
+        PortBinding(host_port="70000"),
+    ],
 )
 def test_what_is_no_binding_is_refused(binding: PortBinding) -> None:
     with pytest.raises(InvalidArgument):

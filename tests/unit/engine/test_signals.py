@@ -18,5 +18,5 @@ def test_a_signal_is_known_by_name_and_by_number(text: str, number: int) -> None
 
 @pytest.mark.parametrize("text", ["", "0", "65", "FOO", "RTMIN+99", "RTMIN-1", "-9"])
 def test_what_is_no_signal_is_refused(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="^invalid signal: "):
+    with pytest.raises(InvalidArgument, match=r"^invalid signal: "):
         parse_signal(text)

@@ -35,7 +35,7 @@ class CgroupV1(Cgroup):
             raise
 
     def join(self, pid: int) -> None:
-        # A thread that moves itself needs no lock on all thread groups, for which others wait an RCU grace period (7 ms).
+        # A thread that moves itself needs no lock on all thread groups, which takes an RCU grace period (7 ms).
         file = "cgroup.procs" if pid else "tasks"
         for root in self._roots():
             perform(root + self.path, [Write(file, str(pid))])

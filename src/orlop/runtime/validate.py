@@ -129,7 +129,8 @@ def _host(host: HostConfig) -> None:
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
     if host.cgroup:
         raise InvalidArgument(f"invalid cgroup mode: {host.cgroup}")
-    if ".." in host.cgroup_parent.split("/"):
+    parts = host.cgroup_parent.split("/")
+    if ".." in parts or not host.cgroup_parent.isprintable() or max(map(len, parts)) > 255 or len(parts) > 32:
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent}")
     if len(host.console_size) != 2 or not all(0 <= size <= _MAX_CONSOLE for size in host.console_size):
         raise InvalidArgument("invalid console size")

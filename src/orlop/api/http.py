@@ -8,6 +8,7 @@ the streams, gives calls a moment to finish and leaves connections that were han
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _MAX_LINE = 256 << 10  # a query carries filters, a header the credentials of many registries
 _READ_SIZE = 512 << 10
 _BACKLOG = 512
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -124,10 +126,10 @@ class Api:
             log.error("%s failed after its answer had begun: %s", call, error)
         except ConnectionError:
             raise
-        except Exception as error:
-            log.exception("%s failed", call)
+        except Exception as error:  # noqa: BLE001 whatever it is, the client gets an answer
+            failed = _unexpected(call, error)
             if not call.started and call.hijacked is None:
-                return failure(str(error) or type(error).__name__, 500)
+                return failed
         else:
             return response
         if call.hijacked is not None:
@@ -152,3 +154,12 @@ def _error(error: Error) -> Answer:
     if error.status >= 500:
         log.error("%s", error.message)
     return failure(error.message, error.status)
+
+
+def _unexpected(call: Call, error: Exception) -> Answer:
+    """Answer what no part of the engine foresaw. A full disk may show itself anywhere."""
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        log.error("%s failed: %s", call, error)
+        return failure("no space left on device" + (f": {error.filename}" if error.filename else ""), 503)
+    log.error("%s failed", call, exc_info=error)
+    return failure(str(error) or type(error).__name__, 500)

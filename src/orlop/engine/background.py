@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from orlop.errors import Error
+
 __all__ = ["Background"]
 
 log = logging.getLogger(__name__)
@@ -17,7 +19,6 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
         """Start `work`; what it raises is logged under `name`."""
@@ -29,6 +30,8 @@ class Background:
     async def _run(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         try:
             await work
+        except Error as error:
+            log.error("%s failed: %s", name, error)
         except Exception:
             log.exception("%s failed", name)
 

@@ -55,6 +55,7 @@ class Engine:
     images: Images
     snapshots: OverlaySnapshots
     containers: Registry
+    supervisor: Supervisor
     runtime: NativeRuntime
     parking: Parking
     bridge: BridgeDriver | None
@@ -102,9 +103,10 @@ class Engine:
         self.containers = Registry(self.store, self.spawn)
         await self.containers.load()
         await self.release_images()
+        self.supervisor = Supervisor(self)
         self.parking = Parking()
         parts.callback(self.parking.close)
-        self.runtime = NativeRuntime(config.exec_root, Supervisor(self), self._kill_rest)
+        self.runtime = NativeRuntime(config.exec_root, self.supervisor, self._kill_rest)
         await self.runtime.open()
         parts.push_async_callback(self.runtime.close)
         await reconcile.adopt(self)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, exit, remove, start
+from orlop.engine.containers import events, places, remove, start
 from orlop.engine.containers.registry import Container
 from orlop.errors import Error
 from orlop.linux import cgroup, proc
@@ -43,7 +43,7 @@ async def adopt(engine: Engine) -> None:
 
 
 async def _adopt(engine: Engine, container: Container, boot: str) -> None:
-    found = await engine.runtime.adopt(container.id, start.run_dir(engine, container.id))
+    found = await engine.runtime.adopt(container.id, places.run_dir(engine, container.id))
     if found is None or isinstance(found, Exit):
         await _ended(engine, container, found, boot)
     else:
@@ -53,6 +53,7 @@ async def _adopt(engine: Engine, container: Container, boot: str) -> None:
 async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> None:
     frozen = await asyncio.to_thread(cgroup.open_cgroup(engine.cgroup_path(container.record)).frozen)
     container.task = task
+    container.settled.clear()
     state = msgspec.structs.replace(
         container.state,
         status="paused" if frozen else "running",
@@ -89,7 +90,6 @@ async def _ended(engine: Engine, container: Container, found: Exit | None, boot:
         finished_at=found.time if found else time.time_ns(),
     )
     await engine.containers.save(container, state=new, endpoints=())
-    container.exited.set()
     ran = max(0, new.finished_at - new.started_at) // 1_000_000_000
     events.publish(engine, container, "die", time_ns=new.finished_at, execDuration=str(ran), exitCode=str(code))
     log.info("container %s ended while no daemon ran: %d", container.id[:12], code)
@@ -99,7 +99,7 @@ async def sweep(engine: Engine) -> None:
     """Publish what was missed, and remove what a crash left: removals that were begun, cgroups, directories."""
     for container in engine.containers:
         if container.task:
-            exit.follow(engine, container, container.task)
+            engine.supervisor.follow(container, container.task)
     await asyncio.to_thread(_sweep_cgroups, engine)
     await asyncio.to_thread(_sweep_directories, engine)
 

@@ -23,6 +23,7 @@ from orlop.engine.containers import (
     remove,
     rename,
     resize,
+    restart,
     start,
     stats,
     stop,
@@ -91,7 +92,7 @@ async def stop_container(call: Call) -> Answer:
 
 
 async def restart_container(call: Call) -> Answer:
-    await stop.restart(call.engine, call.parts["id"], timeout=call.query.integer("t"), signal=_stop_signal(call))
+    await restart.restart(call.engine, call.parts["id"], timeout=call.query.integer("t"), signal=_stop_signal(call))
     return empty()
 
 

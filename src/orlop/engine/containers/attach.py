@@ -59,6 +59,8 @@ async def attach(engine: Engine, ref: str, *, options: AttachOptions, connection
     task = container.task
     if task is not None and container.running:
         await task.attach(request)
+    elif container.gone:
+        os.close(fd)
     elif options.stream:
         engine.parking.park(container.id, request, lambda: _gone(engine, container))
     else:

@@ -76,8 +76,8 @@ async def create(
 
 
 async def _enter(engine: Engine, record: ContainerRecord, image: ImageRecord) -> Container:
-    engine.snapshots.prepare(record.id, image)
     try:
+        engine.snapshots.prepare(record.id, image)
         container = await engine.containers.add(record)
         try:
             engine.images.get(image.id)

@@ -13,7 +13,7 @@ from orlop.engine.hijack import Hijackable
 from orlop.errors import Conflict, InvalidArgument, NotFound, StartFailed
 from orlop.formats import identity
 from orlop.model.api.exec import ExecCreate, ExecStart
-from orlop.runtime.runtime import Attach, ExecRequest, Exit, Stdio
+from orlop.runtime.runtime import Attach, ExecRequest, Exit, Stdio, Task
 from orlop.runtime.spec import exec_process
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = ["Exec", "create", "inspect", "prune", "resize", "start"]
 Json = dict[str, Any]
 
 KEPT = 300.0  # seconds that an ended exec can still be inspected
+NOT_STARTED = 126  # the exit code of a process that could not even be asked for
 
 
 @dataclass(eq=False, slots=True)
@@ -80,16 +81,26 @@ async def start(engine: Engine, exec_id: str, *, body: ExecStart, connection: Hi
     detached = (
         body.detach or connection is None or not (asked.attach_stdin or asked.attach_stdout or asked.attach_stderr)
     )
-    instance.started = True
     task = instance.container.task
     if task is None:
         raise Conflict(f"container {instance.container.id} is not running")
+    instance.started = True
+    try:
+        await _run(engine, instance, task, body, None if detached else connection)
+    except BaseException:
+        if instance.ended_at == 0:
+            instance.ended(NOT_STARTED)
+        raise
+
+
+async def _run(engine: Engine, instance: Exec, task: Task, body: ExecStart, connection: Hijackable | None) -> None:
+    asked = instance.body
     request = _request(engine, instance, body)
     attach = None
-    if not detached and connection is not None:
+    if connection is not None:
         fd, tail = await connection.upgrade(tty=instance.tty)
         attach = Attach(
-            id=exec_id[:16],
+            id=instance.id[:16],
             fd=fd,
             stdin=asked.attach_stdin,
             stdout=asked.attach_stdout,
@@ -98,7 +109,7 @@ async def start(engine: Engine, exec_id: str, *, body: ExecStart, connection: Hi
             detach_keys=instance.detach_keys,
             tail=tail,
         )
-    events.publish(engine, instance.container, f"exec_start: {_words(asked)}", execID=exec_id)
+    events.publish(engine, instance.container, f"exec_start: {_words(asked)}", execID=instance.id)
     instance.running = True
     try:
         instance.pid = await task.exec(replace(request, attach=attach))

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orlop.engine.containers import events, networking, remove, start
-from orlop.engine.containers.registry import Container
+from orlop.engine.containers.registry import FIRST_RESTART_DELAY, Container
 from orlop.errors import Error
 from orlop.linux import cgroup
-from orlop.runtime.runtime import Exit, Task
+from orlop.runtime.runtime import Exit
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["follow", "handle"]
+__all__ = ["handle"]
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +26,11 @@ LONG_ENOUGH = 10.0  # seconds of running after which the next restart is quick a
 LONGEST_DELAY = 60.0
 
 
-def follow(engine: Engine, container: Container, task: Task) -> None:
-    """Handle the exit of `task` as soon as it happens."""
-
-    async def wait() -> None:
-        await handle(engine, container, await asyncio.shield(task.exited))
-
-    engine.spawn(wait(), f"exit of {container.id[:12]}")
-
-
 async def handle(engine: Engine, container: Container, exit: Exit) -> None:
-    """Record how a container ended and do what its configuration asks for next."""
+    """Record how a container ended and do what its configuration asks for next.
+
+    Nobody may wait for the container's lock here: `stop` holds it until the container is settled.
+    """
     ran = max(0, exit.time - container.state.started_at)
     removing = container.state.status == "removing"
     state = msgspec.structs.replace(
@@ -53,24 +47,46 @@ async def handle(engine: Engine, container: Container, exit: Exit) -> None:
     container.task = None
     for instance in container.execs.values():
         instance.container_ended(exit.code)
-    engine.spawn(_sweep(engine, container), f"cgroup of {container.id[:12]}")
+    sweep = engine.spawn(_sweep(engine, container), f"cgroup of {container.id[:12]}")
     delay = None if removing else _restart_delay(engine, container, exit, ran)
     if delay is not None:
         state = msgspec.structs.replace(state, status="restarting")
     container.record = msgspec.structs.replace(container.record, state=state)
-    await networking.release(engine, container)
-    seconds = str(ran // 1_000_000_000)
-    events.publish(engine, container, "die", execDuration=seconds, exitCode=str(exit.code))
-    networking.publish_disconnect(engine, container)
     try:
-        await engine.containers.save(container, endpoints=())
+        await _tell(engine, container, exit, ran)
+        await asyncio.wait([sweep])  # the next start makes a cgroup of the same name
     finally:
-        container.tell_exit()
-        container.exited.set()
+        container.settled.set()
     if delay is not None:
-        container.restart = engine.spawn(_restart(engine, container, delay), f"restart of {container.id[:12]}")
+        _restart_after(engine, container, delay)
     elif container.record.host_config.auto_remove and not removing and not container.manual_restart:
         await remove.remove_gone(engine, container)
+
+
+async def _tell(engine: Engine, container: Container, exit: Exit, ran: int) -> None:
+    """Give the network back, publish the end, store it, and answer those who wait for it."""
+    try:
+        await _leave_network(engine, container)
+        seconds = str(ran // 1_000_000_000)
+        events.publish(engine, container, "die", execDuration=seconds, exitCode=str(exit.code))
+        networking.publish_disconnect(engine, container)
+        await _record(engine, container)
+    finally:
+        container.tell_exit()
+
+
+async def _leave_network(engine: Engine, container: Container) -> None:
+    try:
+        await networking.release(engine, container)
+    except Error as error:
+        log.error("what container %s held of its network stays until the next start: %s", container.id[:12], error)
+
+
+async def _record(engine: Engine, container: Container) -> None:
+    try:
+        await engine.containers.save(container, endpoints=())
+    except Error as error:  # the shim has written it, too
+        log.error("the end of container %s cannot be stored: %s", container.id[:12], error)
 
 
 async def _sweep(engine: Engine, container: Container) -> None:
@@ -91,19 +107,24 @@ def _restart_delay(engine: Engine, container: Container, exit: Exit, ran: int) -
     )
     if not wanted:
         return None
-    delay = 0.1 if ran >= LONG_ENOUGH * 1e9 else container.restart_delay
+    delay = FIRST_RESTART_DELAY if ran >= LONG_ENOUGH * 1e9 else container.restart_delay
     container.restart_delay = min(delay * 2, LONGEST_DELAY)
     return delay
 
 
-async def _restart(engine: Engine, container: Container, delay: float) -> None:
-    await asyncio.sleep(delay)
+def _restart_after(engine: Engine, container: Container, delay: float) -> None:
+    def due() -> None:
+        container.restart = None
+        engine.spawn(_restart(engine, container), f"restart of {container.id[:12]}")
+
+    container.restart = asyncio.get_running_loop().call_later(delay, due)
+
+
+async def _restart(engine: Engine, container: Container) -> None:
     async with container.lock:
         if container.state.status != "restarting" or engine.closing:
             return
-        container.restart = None
-        count = container.record.restart_count + 1
-        await engine.containers.save(container, durable=False, restart_count=count)
+        engine.containers.note(container, restart_count=container.record.restart_count + 1)
         try:
             await start.start_locked(engine, container)
         except Error as error:
@@ -111,5 +132,5 @@ async def _restart(engine: Engine, container: Container, delay: float) -> None:
             failed = Exit(container.state.exit_code, time.time_ns(), error=error.message)
             again = _restart_delay(engine, container, failed, 0)
             if again is not None:
-                await engine.containers.save_state(container, status="restarting")
-                container.restart = engine.spawn(_restart(engine, container, again), f"restart of {container.id[:12]}")
+                engine.containers.note_state(container, status="restarting")
+                _restart_after(engine, container, again)

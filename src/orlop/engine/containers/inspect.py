@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orlop.engine.containers import start
+from orlop.engine.containers import places
 from orlop.engine.containers.registry import Container
 from orlop.formats.duration import format_rfc3339
 from orlop.model.api.container import EndpointSettings, HostConfig, Resources
@@ -37,7 +37,7 @@ async def inspect(engine: Engine, ref: str, *, size: bool = False) -> Json:
         "ResolvConfPath": _path(directory / "resolv.conf", container),
         "HostnamePath": _path(directory / "hostname", container),
         "HostsPath": _path(directory / "hosts", container),
-        "LogPath": start.log_target(engine, record.id, record.host_config.log_config).directory or "",
+        "LogPath": places.log_target(engine, record.id, record.host_config.log_config).directory or "",
         "Name": f"/{record.name}",
         "RestartCount": record.restart_count,
         "Driver": "overlay2",

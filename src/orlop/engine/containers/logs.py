@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orlop.engine.containers import start
+from orlop.engine.containers import places
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotImplementedYet
 from orlop.runtime.logs import LogQuery, details_prefix, read_logs
@@ -32,7 +32,7 @@ async def logs(engine: Engine, ref: str, *, query: LogQuery) -> LogStream:
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
     container = engine.containers.resolve(ref)
     record = container.record
-    target = start.log_target(engine, record.id, record.host_config.log_config)
+    target = places.log_target(engine, record.id, record.host_config.log_config)
     if target.directory is None:
         raise NotImplementedYet("configured logging driver does not support reading")
     if query.details:

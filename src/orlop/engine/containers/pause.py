@@ -18,8 +18,7 @@ __all__ = ["pause", "thaw", "unpause"]
 
 async def pause(engine: Engine, ref: str) -> None:
     """Freeze every process of a container."""
-    container = engine.containers.resolve(ref)
-    async with container.lock:
+    async with engine.containers.locked(ref) as container:
         if container.state.status == "paused":
             raise Conflict(f"container {container.id} is already paused")
         if container.state.status == "restarting":
@@ -30,14 +29,15 @@ async def pause(engine: Engine, ref: str) -> None:
             await asyncio.to_thread(cgroup.open_cgroup(engine.cgroup_path(container.record)).freeze)
         except OSError as error:
             raise Internal(f"cannot pause container {ref}: {error.strerror}") from error
-        await engine.containers.save_state(container, status="paused")
+        if not container.running:
+            raise Conflict(f"container {container.id} is not running")  # it ended meanwhile
+        engine.containers.note_state(container, status="paused")
     events.publish(engine, container, "pause")
 
 
 async def unpause(engine: Engine, ref: str) -> None:
     """Let a frozen container go on."""
-    container = engine.containers.resolve(ref)
-    async with container.lock:
+    async with engine.containers.locked(ref) as container:
         if container.state.status != "paused":
             raise Conflict(f"Container {container.id} is not paused")
         await thaw(engine, container)
@@ -47,5 +47,5 @@ async def thaw(engine: Engine, container: Container) -> None:
     """Thaw a frozen container and say so."""
     await asyncio.to_thread(cgroup.open_cgroup(engine.cgroup_path(container.record)).thaw)
     if container.state.status == "paused":
-        await engine.containers.save_state(container, status="running")
+        engine.containers.note_state(container, status="running")
         events.publish(engine, container, "unpause")

@@ -7,13 +7,14 @@ is held by whoever changes its state; reading needs no lock, because a record is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orlop.errors import Conflict, InvalidArgument, NotFound
+from orlop.errors import Conflict, Error, InvalidArgument, NotFound
 from orlop.model.record import ContainerRecord, ContainerState
 from orlop.runtime.runtime import Task
 from orlop.store import containers as table
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Container", "Registry"]
 
+FIRST_RESTART_DELAY = 0.1  # seconds
+
+
+def _settled() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
 
 @dataclass(eq=False)
 class Container:
@@ -35,13 +44,13 @@ class Container:
     endpoint: Endpoint | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     execs: dict[str, Exec] = field(default_factory=dict)
-    restart: asyncio.Task[None] | None = None  # a restart that waits for its time
-    restart_delay: float = 0.1  # seconds
+    restart: asyncio.TimerHandle | None = None  # a restart that waits for its time
+    restart_delay: float = FIRST_RESTART_DELAY
     seccomp: bytes | None = None  # the program that its processes run under, once `seccomp_known`
     seccomp_known: bool = False
     gone: bool = False  # removed: its record is not written any more
     manual_restart: bool = False  # `docker restart`: the exit is not followed by policy or removal
-    exited: asyncio.Event = field(default_factory=asyncio.Event)  # all that follows an exit has been done
+    settled: asyncio.Event = field(default_factory=_settled)  # it does not run, and all that follows an exit is done
     _on_exit: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
     _on_removal: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
 
@@ -60,6 +69,12 @@ class Container:
     @property
     def running(self) -> bool:
         return self.record.state.status in ("running", "paused")
+
+    def cancel_restart(self) -> None:
+        """Do not start again what waits for its restart."""
+        if self.restart is not None:
+            self.restart.cancel()
+            self.restart = None
 
     def on_exit(self) -> asyncio.Future[dict[str, Any]]:
         """Return a future of the next exit's wait answer."""
@@ -140,6 +155,15 @@ class Registry:
                 raise InvalidArgument(f"Multiple IDs found with provided prefix: {ref}")
         raise NotFound(f"No such container: {ref}")
 
+    @asynccontextmanager
+    async def locked(self, ref: str) -> AsyncIterator[Container]:
+        """Give the container that `ref` names, locked. Raises `NotFound`, too, when it is removed before it is ours."""
+        container = self.resolve(ref)
+        async with container.lock:
+            if container.gone:
+                raise NotFound(f"No such container: {ref}")
+            yield container
+
     async def add(self, record: ContainerRecord) -> Container:
         """Enter a new container. Raises `Conflict` when its name is taken."""
         self.reserve(record.name)
@@ -151,17 +175,18 @@ class Registry:
         finally:
             self._taken.discard(record.name)
 
-    async def rename(
-        self, container: Container, name: str, change: Callable[[ContainerRecord], ContainerRecord]
-    ) -> None:
-        """Give `container` another name and apply `change`; the old name stays if anything fails."""
+    async def rename(self, container: Container, name: str) -> None:
+        """Give `container` another name; the old one stays if that fails."""
         self.reserve(name)
+        old = container.name
+        container.record = msgspec.structs.replace(container.record, name=name)
         try:
-            record = change(msgspec.structs.replace(container.record, name=name))
-            await self._store.write(lambda tx: table.put(tx, record))
-            del self._ids[container.name]
+            await self._write(container, durable=True)
+            del self._ids[old]
             self._ids[name] = container.id
-            container.record = record
+        except Error:
+            container.record = msgspec.structs.replace(container.record, name=old)
+            raise
         finally:
             self._taken.discard(name)
 
@@ -188,8 +213,15 @@ class Registry:
         """Replace fields of a container's state and wait until it is written."""
         await self.save(container, durable=durable, state=msgspec.structs.replace(container.state, **changes))
 
+    def note_state(self, container: Container, **changes: Any) -> None:
+        """Replace fields of a container's state and write it behind whatever goes on."""
+        self.note(container, state=msgspec.structs.replace(container.state, **changes))
+
     def note(self, container: Container, **changes: Any) -> None:
-        """Replace fields of a container's record and write it behind whatever goes on."""
+        """Replace fields of a container's record and write it behind whatever goes on.
+
+        So does what must not depend on the disk: a container can be stopped, killed and removed when that is full.
+        """
         container.record = msgspec.structs.replace(container.record, **changes)
         self._spawn(self._write(container, durable=False), f"record of {container.id[:12]}")
 
@@ -198,9 +230,13 @@ class Registry:
         await self._store.write(lambda tx: None if container.gone else table.put(tx, container.record), durable=durable)
 
     async def remove(self, container: Container) -> None:
-        """Forget a container; its name is free when this returns."""
+        """Forget a container; its name is free when this returns. If it cannot be forgotten all is as before."""
         container.gone = True
-        await self._store.write(lambda tx: table.delete(tx, container.id))
+        try:
+            await self._store.write(lambda tx: table.delete(tx, container.id))
+        except Error:
+            container.gone = False
+            raise
         self._by_id.pop(container.id, None)
         if self._ids.get(container.name) == container.id:
             del self._ids[container.name]

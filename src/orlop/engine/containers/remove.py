@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orlop.engine.containers import events, start, stop
+import msgspec
+
+from orlop.engine.containers import events, pause, places, stop
 from orlop.engine.containers.registry import Container
 from orlop.engine.volumes.remove import remove as remove_volume
-from orlop.errors import Conflict, Error, InvalidArgument, NotFound
+from orlop.errors import Conflict, Error, InvalidArgument, Unavailable
 from orlop.linux import cgroup
+from orlop.model.record import ContainerRecord, Status
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["remove", "remove_gone"]
 
 log = logging.getLogger(__name__)
+
+ROOM_PAUSES = (0.05, 0.2, 1.0)  # seconds in which removed files become free space
 
 
 async def remove(engine: Engine, ref: str, *, volumes: bool = False, link: bool = False, force: bool = False) -> None:
@@ -33,20 +40,22 @@ async def remove(engine: Engine, ref: str, *, volumes: bool = False, link: bool 
         raise Conflict(f"removal of container {ref} is already in progress")
     if not force:
         _check_stopped(container)
-    async with container.lock:
-        if engine.containers.get(container.id) is None:
-            raise NotFound(f"No such container: {ref}")
+    elif container.running and container.lock.locked():
+        with suppress(Conflict):  # it has just ended
+            await stop.kill(engine, container.id)  # a stop waits for the container's good will; we do not
+    async with engine.containers.locked(container.id):
         if container.running or container.state.status == "restarting":
             if not force:
                 _check_stopped(container)
             await _end(engine, container)
+        await container.settled.wait()
         await _delete(engine, container, volumes)
 
 
 async def remove_gone(engine: Engine, container: Container) -> None:
     """Remove a container that ended and was started with `--rm`."""
     async with container.lock:
-        if engine.containers.get(container.id) is None or container.running:
+        if container.gone or container.running:
             return
         await _delete(engine, container, volumes=True)
 
@@ -62,19 +71,30 @@ def _check_stopped(container: Container) -> None:
 
 
 async def _end(engine: Engine, container: Container) -> None:
-    if container.restart:
-        container.restart.cancel()
-        container.restart = None
-    if container.running:
-        await engine.containers.save_state(container, status="removing")
-        if container.task:
-            await stop.stop_locked(engine, container, 0, 9)
+    """Kill a container; from here on its state is "removing", unless it does not die."""
+    container.cancel_restart()
+    if container.state.status == "paused":
+        await pause.thaw(engine, container)
+    if container.task is None:
+        return
+    engine.containers.note_state(container, status="removing")
+    try:
+        await stop.stop_locked(engine, container, 0, signal.SIGKILL)
+    except Error:
+        if container.task is not None:
+            engine.containers.note_state(container, status="running")
+        raise
 
 
 async def _delete(engine: Engine, container: Container, volumes: bool) -> None:
-    await engine.containers.save_state(container, status="removing")
+    before = container.state.status
+    container.record = _with_status(container.record, "removing")
+    try:
+        await _forget(engine, container)
+    except Error:
+        container.record = _with_status(container.record, "exited" if before == "removing" else before)
+        raise
     engine.parking.drop(container.id)
-    await engine.containers.remove(container)
     container.tell_removal()
     events.publish(engine, container, "destroy")
     engine.spawn(_clean(engine, container), f"clean-up of {container.id[:12]}")
@@ -82,11 +102,31 @@ async def _delete(engine: Engine, container: Container, volumes: bool) -> None:
         await _remove_volumes(engine, container)
 
 
+def _with_status(record: ContainerRecord, status: Status) -> ContainerRecord:
+    return msgspec.structs.replace(record, state=msgspec.structs.replace(record.state, status=status))
+
+
+async def _forget(engine: Engine, container: Container) -> None:
+    """Remove the record; where the disk is full the container's own files make room for that."""
+    try:
+        return await engine.containers.remove(container)
+    except Unavailable as error:
+        log.warning("removing the files of container %s first: %s", container.id[:12], error)
+    await asyncio.to_thread(engine.snapshots.remove, container.id)
+    for seconds in ROOM_PAUSES:
+        await asyncio.sleep(seconds)
+        with suppress(Unavailable):
+            return await engine.containers.remove(container)
+    return await engine.containers.remove(container)
+
+
 async def _clean(engine: Engine, container: Container) -> None:
     """Remove what the container leaves behind; what fails is found again when the next engine opens."""
-    group = cgroup.open_cgroup(engine.cgroup_path(container.record))
-    await asyncio.to_thread(group.remove)
-    await asyncio.to_thread(shutil.rmtree, Path(start.run_dir(engine, container.id)), True)
+    try:
+        await asyncio.to_thread(cgroup.open_cgroup(engine.cgroup_path(container.record)).remove)
+    except OSError as error:
+        log.warning("the cgroup of container %s stays: %s", container.id[:12], error)
+    await asyncio.to_thread(shutil.rmtree, Path(places.run_dir(engine, container.id)), True)
     await asyncio.to_thread(engine.snapshots.remove, container.id)
     await engine.release_images()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,10 +65,10 @@ def seccomp(spec: dict[str, Any]) -> bytes | None:
     return security.compiled(profile) if profile else None
 
 
-def check_mount_sources(record: ContainerRecord) -> None:
+async def check_mount_sources(record: ContainerRecord) -> None:
     """Raise `InvalidArgument` when the host path of a bind mount has gone since the container was created."""
-    for mount in record.mounts:
-        if mount.type == "bind" and not Path(mount.source).exists():
+    for mount in record.mounts:  # a path may lie on a server that does not answer
+        if mount.type == "bind" and not await asyncio.to_thread(Path(mount.source).exists):
             raise InvalidArgument(
                 f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
             )

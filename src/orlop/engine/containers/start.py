@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, exit, files, links, networking, remove, specification
-from orlop.engine.containers.registry import Container
+from orlop.engine.containers import events, files, links, networking, places, remove, specification
+from orlop.engine.containers.registry import FIRST_RESTART_DELAY, Container
 from orlop.errors import Conflict, Error, Internal, NotModified, StartFailed
-from orlop.formats.units import parse_decimal_size
 from orlop.linux import proc
-from orlop.model.api.container import LogConfig
 from orlop.model.record import ContainerState
-from orlop.runtime.runtime import Launch, LogTarget, Stdio, Task
+from orlop.runtime.runtime import Launch, Stdio, Task
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["log_target", "run_dir", "start", "start_locked"]
+__all__ = ["start", "start_locked"]
 
-# The journal is bounded where the user says nothing: 5 files of 20 MiB.
-LOG_FILE_SIZE = 20 << 20
-LOG_FILES = 5
+log = logging.getLogger(__name__)
 
 
 async def start(engine: Engine, ref: str, *, detach_keys: str = "") -> None:
     """Start a container. Raises `NotModified` when it runs, `StartFailed` when its program cannot be executed."""
-    container = engine.containers.resolve(ref)
-    async with container.lock:
+    async with engine.containers.locked(ref) as container:
         _check(container)
-        if container.restart:
-            container.restart.cancel()
-            container.restart = None
-        container.restart_delay = 0.1
+        await container.settled.wait()
+        container.cancel_restart()
+        container.restart_delay = FIRST_RESTART_DELAY
         container.record = msgspec.structs.replace(container.record, stopped_by_user=False, restart_count=0)
         await start_locked(engine, container)
 
@@ -51,8 +46,8 @@ def _check(container: Container) -> None:
 
 
 async def start_locked(engine: Engine, container: Container) -> None:
-    """Start a container whose lock the caller holds and which does not run."""
-    container.exited.clear()
+    """Start a container whose lock the caller holds and which does not run, with nothing left to do of its last run."""
+    container.settled.clear()
     try:
         async with AsyncExitStack() as undo:
             undo.callback(setattr, container, "task", None)
@@ -60,10 +55,11 @@ async def start_locked(engine: Engine, container: Container) -> None:
             task = await _launch(engine, container, undo)
             undo.pop_all()
     except BaseException as error:
-        container.exited.set()
-        await _failed(engine, container, error)
+        container.settled.set()
+        _failed(engine, container, error)
         raise
     _started(engine, container, task)
+    await _join_late(engine, container, task)
 
 
 async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) -> Task:
@@ -75,7 +71,7 @@ async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) ->
     state = msgspec.structs.replace(container.state, starting=True, error="")
     await engine.containers.save(container, durable=False, state=state, endpoints=endpoints)
     record = container.record
-    specification.check_mount_sources(record)
+    await specification.check_mount_sources(record)
     files.write(engine, container)
     context = specification.context(engine, container)
     spec = specification.build(container, context, links.environment(engine, record))
@@ -87,8 +83,8 @@ async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) ->
             id=record.id,
             spec=spec,
             rootfs=rootfs,
-            run_dir=run_dir(engine, record.id),
-            log=log_target(engine, record.id, record.host_config.log_config),
+            run_dir=places.run_dir(engine, record.id),
+            log=places.log_target(engine, record.id, record.host_config.log_config),
             stdio=Stdio(
                 tty=record.config.tty,
                 stdin=record.config.open_stdin,
@@ -116,10 +112,19 @@ def _started(engine: Engine, container: Container, task: Task) -> None:
     endpoints = (container.endpoint.record,) if container.endpoint else ()
     engine.containers.note(container, state=state, endpoints=endpoints)
     events.publish(engine, container, "start")
-    exit.follow(engine, container, task)
+    engine.supervisor.follow(container, task)
 
 
-async def _failed(engine: Engine, container: Container, error: BaseException) -> None:
+async def _join_late(engine: Engine, container: Container, task: Task) -> None:
+    """Hand on the clients that attached while the container was being started."""
+    for attach in engine.parking.take(container.id):
+        try:
+            await task.attach(attach)
+        except Error as error:
+            log.info("a client came too late to container %s: %s", container.id[:12], error)
+
+
+def _failed(engine: Engine, container: Container, error: BaseException) -> None:
     code = error.exit_code if isinstance(error, StartFailed) else 128
     state = msgspec.structs.replace(
         container.state,
@@ -129,28 +134,10 @@ async def _failed(engine: Engine, container: Container, error: BaseException) ->
         exit_code=code,
         error=str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}",
     )
-    await engine.containers.save(container, durable=False, state=state, endpoints=())
+    engine.containers.note(container, state=state, endpoints=())
     container.tell_exit()
     if container.record.host_config.auto_remove:
         engine.spawn(remove.remove_gone(engine, container), f"remove {container.id[:12]}")
-
-
-def log_target(engine: Engine, container_id: str, config: LogConfig) -> LogTarget:
-    """Return where a container's journal goes; `max-size` and `max-file` are Docker's options of that name."""
-    if config.type == "none":
-        return LogTarget(None)
-    options = config.config or {}
-    size, files_kept = options.get("max-size"), options.get("max-file")
-    return LogTarget(
-        directory=str(engine.directory(container_id) / "log"),
-        max_bytes=parse_decimal_size(size) if size and size != "-1" else LOG_FILE_SIZE,
-        max_files=int(files_kept) if files_kept else LOG_FILES,
-    )
-
-
-def run_dir(engine: Engine, container_id: str) -> str:
-    """Return the directory of a running container: its shim's socket, its state and its exit status."""
-    return str(engine.config.exec_root / "c" / container_id[:12])
 
 
 def _console_size(size: list[int]) -> tuple[int, int]:

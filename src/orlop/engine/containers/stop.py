@@ -1,4 +1,4 @@
-"""`stop`, `restart` and `kill`: signals, patience, SIGKILL."""
+"""`stop` and `kill`: signals, patience, SIGKILL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import signal as signals
 from typing import TYPE_CHECKING
 
-from orlop.engine.containers import events, pause, start
+from orlop.engine.containers import events, pause
 from orlop.engine.containers.registry import Container
 from orlop.errors import Conflict, InvalidArgument, NotModified
 from orlop.linux import cgroup
@@ -15,7 +15,7 @@ from orlop.linux import cgroup
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["kill", "parse_signal", "restart", "stop", "stop_locked"]
+__all__ = ["cancel_restart", "kill", "parse_signal", "stop", "stop_locked"]
 
 log = logging.getLogger(__name__)
 
@@ -29,45 +29,29 @@ async def stop(engine: Engine, ref: str, *, timeout: int | None = None, signal: 
 
     Raises `NotModified` when it does not run.
     """
-    container = engine.containers.resolve(ref)
     number = parse_signal(signal) if signal else None
-    async with container.lock:
+    async with engine.containers.locked(ref) as container:
         if container.state.status == "restarting":
-            await _cancel_restart(engine, container)
+            cancel_restart(engine, container)
             return
         if not container.running:
             raise NotModified("container is already stopped")
-        await engine.containers.save(container, durable=False, stopped_by_user=True)
+        engine.containers.note(container, stopped_by_user=True)
         await stop_locked(engine, container, timeout, number)
     events.publish(engine, container, "stop")
 
 
-async def restart(engine: Engine, ref: str, *, timeout: int | None = None, signal: str = "") -> None:
-    """Stop a container if it runs and start it; `--rm` does not remove it in between."""
-    container = engine.containers.resolve(ref)
-    number = parse_signal(signal) if signal else None
-    async with container.lock:
-        if container.state.status == "restarting":
-            await _cancel_restart(engine, container)
-        if container.running:
-            container.manual_restart = True
-            try:
-                await stop_locked(engine, container, timeout, number)
-            finally:
-                container.manual_restart = False
-        await engine.containers.save(container, durable=False, stopped_by_user=False)
-        await start.start_locked(engine, container)
-    events.publish(engine, container, "restart")
-
-
 async def kill(engine: Engine, ref: str, *, signal: str = "KILL") -> None:
-    """Send a signal. Raises `Conflict` when the container does not run."""
+    """Send a signal; SIGKILL and the stop signal say that the container is not to be restarted.
+
+    Raises `Conflict` when it does not run.
+    """
     number = parse_signal(signal or "KILL")
     container = engine.containers.resolve(ref)
     if not container.running or container.task is None:
         raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
-    if number == signals.SIGKILL:
-        await engine.containers.save(container, durable=False, stopped_by_user=True)
+    if number in (signals.SIGKILL, _stop_signal(container)):
+        engine.containers.note(container, stopped_by_user=True)
     await _send(engine, container, number)
     if number == signals.SIGKILL:
         await _wait(container, KILL_PATIENCE)
@@ -75,11 +59,11 @@ async def kill(engine: Engine, ref: str, *, signal: str = "KILL") -> None:
 
 async def stop_locked(engine: Engine, container: Container, timeout: int | None, number: int | None) -> None:
     """Stop a running container whose lock the caller holds; return when all that follows its exit is done."""
-    config = container.record.config
     if number is None:
-        number = parse_signal(config.stop_signal) if config.stop_signal else signals.SIGTERM
+        number = _stop_signal(container)
     if timeout is None:
-        timeout = DEFAULT_TIMEOUT if config.stop_timeout is None else config.stop_timeout
+        configured = container.record.config.stop_timeout
+        timeout = DEFAULT_TIMEOUT if configured is None else configured
     await _send(engine, container, number)
     if await _wait(container, None if timeout < 0 else float(timeout)):
         return
@@ -94,6 +78,11 @@ async def stop_locked(engine: Engine, container: Container, timeout: int | None,
         )
 
 
+def _stop_signal(container: Container) -> int:
+    configured = container.record.config.stop_signal
+    return parse_signal(configured) if configured else signals.SIGTERM
+
+
 async def _send(engine: Engine, container: Container, number: int) -> None:
     """Send a signal; a frozen container is thawed behind it, or the signal would wait for ever."""
     if container.task is None:
@@ -106,18 +95,17 @@ async def _send(engine: Engine, container: Container, number: int) -> None:
 
 async def _wait(container: Container, timeout: float | None) -> bool:
     try:
-        await asyncio.wait_for(container.exited.wait(), timeout)
+        await asyncio.wait_for(container.settled.wait(), timeout)
     except TimeoutError:
         return False
     return True
 
 
-async def _cancel_restart(engine: Engine, container: Container) -> None:
-    if container.restart:
-        container.restart.cancel()
-        container.restart = None
-    await engine.containers.save_state(container, status="exited")
-    await engine.containers.save(container, stopped_by_user=True)
+def cancel_restart(engine: Engine, container: Container) -> None:
+    """Stop a container that waits for its restart."""
+    container.cancel_restart()
+    engine.containers.note(container, stopped_by_user=True)
+    engine.containers.note_state(container, status="exited")
 
 
 def parse_signal(text: str) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.containers import events, networking
 from orlop.engine.containers import exec as exec_use_case
-from orlop.runtime.runtime import Exit
+from orlop.engine.containers import exit as exit_use_case
+from orlop.engine.containers.registry import Container
+from orlop.runtime.runtime import Exit, Task
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -15,10 +18,19 @@ __all__ = ["Supervisor"]
 
 
 class Supervisor:
-    """The `TaskListener` of an engine. Exits are followed through `Task.exited` (`exit.follow`)."""
+    """The `TaskListener` of an engine. Exits are followed through `Task.exited`: see `follow`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def follow(self, container: Container, task: Task) -> None:
+        """Do what an exit asks for as soon as `task` ends."""
+
+        def ended(exited: asyncio.Future[Exit]) -> None:
+            work = exit_use_case.handle(self._engine, container, exited.result())
+            self._engine.spawn(work, f"exit of {container.id[:12]}")
+
+        task.exited.add_done_callback(ended)
 
     async def connect_network(self, container_id: str, netns_fd: int) -> dict[str, Any]:
         return await networking.connect(self._engine, container_id, netns_fd)
@@ -38,7 +50,7 @@ class Supervisor:
         self._publish(container_id, "oom")
 
     def exited(self, container_id: str, exit: Exit) -> None:
-        """Nothing to do: see the class."""
+        """Nothing to do: see `follow`."""
 
     def _publish(self, container_id: str, action: str) -> None:
         container = self._engine.containers.get(container_id)

@@ -21,8 +21,7 @@ __all__ = ["update"]
 
 async def update(engine: Engine, ref: str, body: ContainerUpdate) -> list[str]:
     """Change limits, at once where the container runs; return warnings. What is refused changes nothing."""
-    container = engine.containers.resolve(ref)
-    async with container.lock:
+    async with engine.containers.locked(ref) as container:
         if container.state.status in ("removing", "dead"):
             raise Conflict(
                 f"Cannot update container {container.id}: container is marked for removal and cannot be updated"

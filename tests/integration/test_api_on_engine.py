@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import quote
 
@@ -158,7 +159,10 @@ def test_networks_that_are_predefined_can_be_looked_at(orlopd: Daemon, container
     bridge = orlopd.json("GET", f"/networks/{found['bridge']['Id'][:12]}")
     address = orlopd.json("GET", f"/containers/{container}/json")["NetworkSettings"]["IPAddress"]
     assert bridge["Containers"][container]["IPv4Address"].startswith(f"{address}/")
-    assert bridge["IPAM"]["Config"][0]["Subnet"]
+    assert orlopd.request("DELETE", f"/containers/{container}?force=1")[0] == 204
+    assert orlopd.json("GET", "/networks/bridge")["IPAM"] == bridge["IPAM"]  # with and without containers
+    (pool,) = bridge["IPAM"]["Config"]
+    assert ip_address(pool["Gateway"]) in ip_network(pool["Subnet"])
     status, answer = orlopd.request("GET", "/networks/elsewhere")
     assert (status, json.loads(answer)) == (404, {"message": "network elsewhere not found"})
     (only,) = orlopd.json("GET", "/networks?filters=" + quote('{"driver":["null"]}'))

@@ -203,6 +203,22 @@ async def test_changes_are_those_that_docker_diff_shows(lab: Lab, snapshots: Ove
     assert snapshots.size(CONTAINER) == len(b"xmore" + b"x" + b"again")
 
 
+async def test_what_the_engine_mounts_on_is_nobodys_change(lab: Lab, snapshots: OverlaySnapshots) -> None:
+    rootfs = snapshots.prepare(CONTAINER, lab.images.resolve("x:1"))
+    with snapshots.view(rootfs) as view:
+        etc = Path(f"/proc/self/fd/{view}/etc")
+        (etc / "hosts").touch()
+        (etc / "resolv.conf").touch()
+        assert changes(rootfs) == []
+        (etc / "deep/file").open("ab").write(b"more")
+        assert [item["Path"] for item in changes(rootfs)] == ["/etc/deep/file"]
+        (etc / "added").touch()
+        assert [item["Path"] for item in changes(rootfs)] == ["/etc", "/etc/added", "/etc/deep/file"]
+        (etc / "added").unlink()
+        etc.chmod(0o700)
+        assert {"Path": "/etc", "Kind": 0} in changes(rootfs)
+
+
 async def test_a_layer_with_an_opaque_root_hides_all_below(lab: Lab) -> None:
     cover = layer(member("./"), member(".wh..wh..opq", b""), member("only", b"x"))
     await lab.load(archives.docker_archive(Image([BASE, cover, TOP], ["x:1"])))

@@ -20,6 +20,7 @@ from orlop.model.record import Rootfs
 __all__ = ["ADDED", "DELETED", "MODIFIED", "PLACEHOLDERS", "changes"]
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
+_STIRRED = -1  # a directory of which only size and time differ, as by names that come and go
 
 PLACEHOLDERS = frozenset(
     (
@@ -43,13 +44,16 @@ def changes(rootfs: Rootfs) -> list[dict[str, Any]]:
     with _Layers(rootfs.lower) as layers:
         upper = os.open(rootfs.upper, _OPEN)
         try:
-            found = {path: kind for path, kind in _walk(upper, layers) if not (kind == ADDED and path in PLACEHOLDERS)}
+            walked = dict(_walk(upper, layers))
         finally:
             os.close(upper)
+    ours = {path for path, kind in walked.items() if kind == ADDED and path in PLACEHOLDERS}
+    found = {path: kind for path, kind in walked.items() if path not in ours}
+    holding = {_parent(path) for path in ours} - {_parent(path) for path in found}
+    found = {path: max(kind, MODIFIED) for path, kind in found.items() if kind != _STIRRED or path not in holding}
     for path in [path for path, kind in found.items() if kind != MODIFIED]:
-        parent = path.rpartition("/")[0]
-        if parent:
-            found.setdefault(parent, MODIFIED)
+        if _parent(path):
+            found.setdefault(_parent(path), MODIFIED)
     return [{"Path": path, "Kind": kind} for path, kind in sorted(found.items())]
 
 
@@ -161,19 +165,17 @@ def _kind(status: os.stat_result, below: os.stat_result | None) -> int | None:
         return None if below is None else DELETED
     if below is None:
         return ADDED
-    if stat.S_ISDIR(status.st_mode) and stat.S_ISDIR(below.st_mode) and _same_directory(status, below):
-        return None
-    return MODIFIED
+    if not (stat.S_ISDIR(status.st_mode) and stat.S_ISDIR(below.st_mode)):
+        return MODIFIED
+    if (status.st_mode, status.st_uid, status.st_gid) != (below.st_mode, below.st_uid, below.st_gid):
+        return MODIFIED
+    if (status.st_size, status.st_mtime_ns) != (below.st_size, below.st_mtime_ns):
+        return _STIRRED
+    return None
 
 
-def _same_directory(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_mode, one.st_uid, one.st_gid, one.st_size, one.st_mtime_ns) == (
-        other.st_mode,
-        other.st_uid,
-        other.st_gid,
-        other.st_size,
-        other.st_mtime_ns,
-    )
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _is_whiteout(status: os.stat_result) -> bool:

@@ -77,6 +77,9 @@ class Driver(Protocol):
     def gateway(self) -> str:
         """The host's IPv4 address on the network (what `host-gateway` means)."""
 
+    def subnets(self) -> list[tuple[str, str]]:
+        """The network's subnets, IPv4 first, each with the host's address in it."""
+
     async def allocate(self, request: EndpointRequest) -> Endpoint:
         """Reserve address and ports. Raises `errors.Error` with dockerd's text when a port is taken."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from orlop.errors import InvalidArgument, NotFound
@@ -84,13 +83,8 @@ def _network(engine: Engine, name: str) -> Json:
 
 
 def _addresses(engine: Engine) -> list[Json]:
-    """Return gateway and subnet of the bridge; the subnet as far as `--bip` or an endpoint tells it."""
     assert engine.bridge is not None
-    gateway = engine.bridge.gateway()
-    held = [endpoint for container in engine.containers for endpoint in container.record.endpoints]
-    prefix = next((f"{endpoint.gateway}/{endpoint.prefix}" for endpoint in held if endpoint.gateway), engine.config.bip)
-    subnet = {"Subnet": str(ipaddress.ip_interface(prefix).network)} if prefix else {}
-    return [{**subnet, "Gateway": gateway}]
+    return [{"Subnet": subnet, "Gateway": gateway} for subnet, gateway in engine.bridge.subnets()]
 
 
 def _options(engine: Engine) -> dict[str, str]:

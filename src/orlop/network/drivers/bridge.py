@@ -93,6 +93,10 @@ class BridgeDriver:
     def gateway(self) -> str:
         return str(self._host.gateway.ip)
 
+    def subnets(self) -> list[tuple[str, str]]:
+        host = self._host
+        return [(str(own.network), str(own.ip)) for own in (host.gateway, host.gateway6) if own is not None]
+
     async def close(self) -> None:
         """Finish removals and let go; containers stay connected. Without any, forwarding is given back."""
         self._relay.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.engine.containers.registry import Container
+from orlop.engine.volumes import events as volume_events
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["publish", "publish_network"]
+__all__ = ["publish", "publish_network", "publish_volumes"]
 
 
 def publish(engine: Engine, container: Container, action: str, *, time_ns: int | None = None, **extra: str) -> None:
@@ -26,3 +27,10 @@ def publish_network(engine: Engine, container: Container, action: str, network: 
     """Publish that `container` was connected to or disconnected from `network`."""
     attributes = {"container": container.id, "name": network, "type": network if network != "none" else "null"}
     engine.events.publish("network", action, engine.network_id(network), attributes)
+
+
+def publish_volumes(engine: Engine, container: Container, action: str) -> None:
+    """Publish that the volumes of `container` were mounted (``mount``) or are not any more (``unmount``)."""
+    for mount in container.record.mounts:
+        if mount.type == "volume":
+            volume_events.publish_mount(engine, mount, action, container.id)

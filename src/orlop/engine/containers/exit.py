@@ -70,6 +70,7 @@ async def _tell(engine: Engine, container: Container, exit: Exit, ran: int) -> N
         seconds = str(ran // 1_000_000_000)
         events.publish(engine, container, "die", execDuration=seconds, exitCode=str(exit.code))
         networking.publish_disconnect(engine, container)
+        events.publish_volumes(engine, container, "unmount")
         await _record(engine, container)
     finally:
         container.tell_exit()

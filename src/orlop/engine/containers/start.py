@@ -111,6 +111,7 @@ def _started(engine: Engine, container: Container, task: Task) -> None:
     container.task = task
     endpoints = (container.endpoint.record,) if container.endpoint else ()
     engine.containers.note(container, state=state, endpoints=endpoints)
+    events.publish_volumes(engine, container, "mount")
     events.publish(engine, container, "start")
     engine.supervisor.follow(container, task)
 

@@ -94,11 +94,6 @@ class Filters:
         wanted = self.get(key)
         return not wanted or any(_search(expression, value) for expression in wanted)
 
-    def any_regex(self, key: str, values: Iterable[str]) -> bool:
-        """Tell whether at least one of `values` matches as by `regex`; true when none were asked for."""
-        wanted = self.get(key)
-        return not wanted or any(_search(expression, value) for value in values for expression in wanted)
-
     def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
         """Tell whether `labels` has every ``name`` or ``name=value`` that is asked for under `key`."""
         return all(_has_label(labels or {}, wanted) for wanted in self.get(key))

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["get", "list_all", "remove", "set_"]
-
-
-def list_all(fd: int) -> list[str]:
-    """Return the names. Raises `OSError` (ENOTSUP where the file system has none)."""
-    return os.listxattr(_path(fd))
+__all__ = ["get", "remove", "set_"]
 
 
 def get(fd: int, name: str) -> bytes:

@@ -59,7 +59,6 @@ def test_names_match_as_parts_or_regular_expressions() -> None:
     assert not Filters.of(name="^web$").regex("name", "web1")
     assert not Filters.of(name="(").regex("name", "web1")
     assert Filters.of(name="(").regex("name", "(")
-    assert Filters.of(name=["x", "w.b"]).any_regex("name", ["a", "web"])
 
 
 def test_prune_labels_can_exclude() -> None:

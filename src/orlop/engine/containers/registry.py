@@ -209,10 +209,6 @@ class Registry:
         container.record = msgspec.structs.replace(container.record, **changes)
         await self._write(container, durable)
 
-    async def save_state(self, container: Container, *, durable: bool = False, **changes: Any) -> None:
-        """Replace fields of a container's state and wait until it is written."""
-        await self.save(container, durable=durable, state=msgspec.structs.replace(container.state, **changes))
-
     def note_state(self, container: Container, **changes: Any) -> None:
         """Replace fields of a container's state and write it behind whatever goes on."""
         self.note(container, state=msgspec.structs.replace(container.state, **changes))

@@ -82,12 +82,6 @@ class TarReader:
             self._body -= len(part)
             yield part
 
-    def read_body(self, limit: int) -> bytes:
-        """Return what is left of the body at once. Raises `TarError` if it is more than `limit` bytes."""
-        if self._body > limit:
-            raise TarError(f"archive/tar: a member has more than {limit} bytes")
-        return b"".join(self.body())
-
     def drain(self) -> None:
         """Read to the end of the stream, so that whoever hashes it sees all."""
         self._chunk = memoryview(b"")

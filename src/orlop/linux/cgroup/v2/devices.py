@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from orlop.linux import bpf_device
 from orlop.linux.cgroup.device_rules import normalise
 from orlop.linux.cgroup.files import Resources
+from orlop.linux.cgroup.v2 import bpf
 
 __all__ = ["apply", "plan"]
 
 
 def plan(resources: Resources) -> bytes:
     """Return the program for the rules; empty when they forbid nothing."""
-    return bpf_device.program(normalise(resources.get("devices") or ()))
+    return bpf.program(normalise(resources.get("devices") or ()))
 
 
 def apply(directory: str, program: bytes) -> None:
     """Attach the program; an empty one leaves the cgroup with its parents' rules. Raises `OSError`."""
     if program:
-        bpf_device.attach(directory, program)
+        bpf.attach(directory, program)

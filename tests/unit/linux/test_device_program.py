@@ -7,8 +7,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orlop.linux.bpf_device import program, reduce
 from orlop.linux.cgroup.device_rules import Rule
+from orlop.linux.cgroup.v2.bpf import program, reduce
 
 ACCESS = {"m": 1, "r": 2, "w": 4}
 TYPES = {"b": 1, "c": 2}

@@ -100,6 +100,7 @@ class Engine:
         self.snapshots = OverlaySnapshots(config.data_root, self.images.layers)
         self.volumes = LocalVolumes(config.data_root, self.store)
         await self.volumes.open()
+        parts.push_async_callback(self.volumes.close)
         self.containers = Registry(self.store, self.spawn)
         await self.containers.load()
         await self.release_images()

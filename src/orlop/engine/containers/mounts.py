@@ -10,14 +10,15 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from orlop.engine.volumes import events as volume_events
-from orlop.errors import InvalidArgument, NotFound
+from orlop.engine.volumes.remove import remove as remove_volume
+from orlop.errors import Conflict, InvalidArgument, NotFound
 from orlop.linux.mount import detached_overlay
 from orlop.linux.openat2 import open_in_root
 from orlop.model.api.container import ContainerConfig, HostConfig
@@ -55,7 +56,8 @@ async def realised(
         except BaseException:
             pins.close()
             for name in made:
-                await engine.volumes.remove(name, force=True)
+                with suppress(Conflict):  # somebody else has come to use it
+                    await remove_volume(engine, name, force=True)
             raise
 
 

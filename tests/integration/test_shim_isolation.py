@@ -173,7 +173,7 @@ def test_nothing_is_mounted_over_proc_but_what_programs_fake(lab: Lab, tmp_path:
     (lab.tree / "alias").unlink()
 
 
-@pytest.mark.parametrize("kind", ["fifo", "device", "directory", "link outside", "dangling", "endless", "huge"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory", "link outside", "dangling", "endless", "huge", "kmsg"])
 def test_a_hostile_passwd_file_neither_blocks_nor_leads_out(lab: Lab, tree: Path, tmp_path: Path, kind: str) -> None:
     path = tree / "etc/passwd"
     path.unlink()
@@ -186,6 +186,8 @@ def test_a_hostile_passwd_file_neither_blocks_nor_leads_out(lab: Lab, tree: Path
     elif kind == "link outside":
         (tmp_path / "passwd").write_text("foo:x:5:5::/:\n")
         path.symlink_to(tmp_path / "passwd")
+    elif kind == "kmsg":
+        path.symlink_to("/proc/kmsg")
     elif kind == "dangling":
         path.symlink_to("nowhere")
     elif kind == "endless":

@@ -14,6 +14,9 @@ __all__ = ["close_all", "close_all_but", "close_from", "recv", "send", "set_bloc
 
 MAX_PER_MESSAGE = 253  # SCM_MAX_FD
 _INT = struct.Struct("i")
+# As plain numbers: arithmetic with the standard library's enumerations costs more than the system call.
+_CLOEXEC, _TRUNCATED, _NOSIGNAL = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC), int(socket.MSG_NOSIGNAL)
+_SOCKET, _RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 
 
 def recv(sock: socket.socket, size: int, max_fds: int = MAX_PER_MESSAGE) -> tuple[bytes, list[int]]:
@@ -22,13 +25,13 @@ def recv(sock: socket.socket, size: int, max_fds: int = MAX_PER_MESSAGE) -> tupl
     The only recvmsg(2) with descriptors: `socket.recv_fds` drops MSG_CMSG_CLOEXEC. End of file is ``(b"", [])``.
     Raises `OSError` (EMSGSIZE when descriptors were lost because there were too many or the process's table is full).
     """
-    data, ancillary, flags, _ = sock.recvmsg(size, socket.CMSG_SPACE(max_fds * _INT.size), socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, flags, _ = sock.recvmsg(size, socket.CMSG_SPACE(max_fds * _INT.size), _CLOEXEC)
     fds: list[int] = []
     for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _SOCKET and kind == _RIGHTS:
             whole = len(payload) - len(payload) % _INT.size
             fds += [number for (number,) in _INT.iter_unpack(payload[:whole])]
-    if flags & socket.MSG_CTRUNC:
+    if flags & _TRUNCATED:
         close_all(fds)
         raise OSError(90, "descriptors were lost on the way")
     return data, fds
@@ -41,8 +44,8 @@ def send(sock: socket.socket, data: bytes | memoryview, fds: list[int] | tuple[i
     """
     ancillary = []
     if fds:
-        ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, b"".join(_INT.pack(fd) for fd in fds)))
-    return sock.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+        ancillary.append((_SOCKET, _RIGHTS, b"".join(_INT.pack(fd) for fd in fds)))
+    return sock.sendmsg([data], ancillary, _NOSIGNAL)
 
 
 def close_from(first: int) -> None:

@@ -7,6 +7,8 @@ import os
 import stat
 import struct
 
+from orlop.linux import mount
+from orlop.linux.proc import PROC_SUPER_MAGIC
 from orlop.linux.syscall import call
 
 __all__ = [
@@ -101,12 +103,14 @@ def _link_target(directory: int, name: str) -> str | None:
 def open_regular(root_fd: int, path: str, proc_fds: int) -> int:
     """Open the regular file `path` beneath `root_fd` for reading; nothing else is ever opened (a FIFO would block).
 
+    Nor is one of procfs, where /proc/kmsg is a regular file as well.
+
     `proc_fds` is a descriptor of ``/proc/self/fd`` of the host's procfs, through which the O_PATH descriptor is
     opened. Raises `OSError` (EINVAL if it is not a regular file).
     """
     path_fd = open_in_root(root_fd, path, os.O_PATH)
     try:
-        if not stat.S_ISREG(os.fstat(path_fd).st_mode):
+        if not stat.S_ISREG(os.fstat(path_fd).st_mode) or mount.filesystem_type(path_fd) == PROC_SUPER_MAGIC:
             raise OSError(errno.EINVAL, "not a regular file", path)
         return os.open(str(path_fd), os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fds)
     finally:

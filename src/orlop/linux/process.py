@@ -6,13 +6,13 @@ import ctypes
 import errno
 import os
 import signal
+from collections.abc import Callable
 
 from orlop.linux.syscall import AT_FDCWD, NUMBERS, call, function
 
 __all__ = [
     "can_execute",
     "current_directory",
-    "default_signal",
     "default_signals",
     "fork_sibling",
     "join_session_keyring",
@@ -21,6 +21,7 @@ __all__ = [
     "set_death_signal",
     "set_dumpable",
     "set_name",
+    "set_signal",
     "set_subreaper",
 ]
 
@@ -38,6 +39,7 @@ _SIGSET_SIZE = 128
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _prctl = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_plain_signal: Callable[[int, int], object] = getattr(signal.signal, "__wrapped__", signal.signal)
 # The interpreter's lock is kept: the child must find it as it was.
 _clone = ctypes.PyDLL(None, use_errno=True)["syscall"]
 _clone.argtypes = (ctypes.c_long,) * 6
@@ -101,9 +103,12 @@ def current_directory() -> str:
     return os.fsdecode(buffer.value)
 
 
-def default_signal(number: int) -> None:
-    """Give one signal its default action. The standard library is not told; see `default_signals`."""
-    _signal(number, None)
+def set_signal(number: int, action: int) -> None:
+    """Give one signal its default action (SIG_DFL) or none (SIG_IGN), by signal(2) alone.
+
+    `signal.signal` makes enumerations of its arguments and results, which is most of its time and memory.
+    """
+    _plain_signal(number, int(action))
 
 
 def fork_sibling() -> int:

@@ -129,9 +129,12 @@ class Client:
         """No more output will come: close once everything has gone out."""
         if not self._finished:
             self._finished = True
-            if self._cursor is not None:
-                self._cursor.pin()
             self._end_if_done()
+
+    def pin(self) -> None:
+        """Nothing more will be written to the journal, which may go away: keep open what is still to be read."""
+        if self._cursor is not None:
+            self._cursor.pin()
 
     def pause(self, paused: bool) -> None:
         """Stop or go on reading what the client types."""

@@ -18,7 +18,7 @@ from base64 import b64decode
 from typing import Any
 
 from orlop.formats.shim_wire import VERSION, Decoder, Message
-from orlop.linux import descriptors, namespace
+from orlop.linux import descriptors, namespace, process
 from orlop.linux.cgroup import OomWatch
 from orlop.shim import handover, request, server
 from orlop.shim.cgroup import ContainerCgroup
@@ -118,6 +118,8 @@ class Container:
         self._own_pid_namespace = message["own_pid_namespace"]
         self._cgroup = ContainerCgroup(message["cgroup"])
         self._running = True
+        if not self._own_pid_namespace:
+            process.set_subreaper()
         rests = iter(message["rests"])
         peers: list[tuple[int, bytes, list[int]]] = []
         for name, fd in handover.named(message, fds):
@@ -173,9 +175,9 @@ class Container:
                 self._statuses[pid] = status
             elif pid == self._pid:
                 self._init_ended(status)
-            for process in list(self._execs.values()):
-                if process.pid == pid:
-                    self._exec_ended(process, status)
+            for further in list(self._execs.values()):
+                if further.pid == pid:
+                    self._exec_ended(further, status)
 
     def _init_ended(self, status: int) -> None:
         self._status = status
@@ -187,8 +189,8 @@ class Container:
 
     def _output_read(self) -> None:
         """The container is over: put down how, tell everyone, and let the next one begin."""
-        for process in list(self._execs.values()):
-            process.streams.end_now()
+        for further in list(self._execs.values()):
+            further.streams.end_now()
         ending = self._ending()
         assert self._run_dir is not None
         self._run_dir.write_exit(ending)
@@ -231,7 +233,7 @@ class Container:
                 "id": self._id,
                 "pid": self._pid,
                 "shim_pid": os.getpid(),
-                "exec_ids": [process.id for process in self._execs.values() if process.started],
+                "exec_ids": [further.id for further in self._execs.values() if further.started],
             }
         )
         channel.send({"type": "started", "pid": self._pid, "start_ticks": self._start_ticks, "time": self._started_at})
@@ -260,8 +262,8 @@ class Container:
     def _signal(self, message: Message) -> dict[str, Any]:
         """Signal a process that we have not reaped, so its number is still its own."""
         if message.get("exec_id"):
-            process = self._find_exec(message)
-            pid = process.pid if process.status is None else 0
+            further = self._find_exec(message)
+            pid = further.pid if further.status is None else 0
         else:
             pid = self._pid if self._status is None else 0
         if not pid:
@@ -286,10 +288,10 @@ class Container:
         return self._streams
 
     def _find_exec(self, message: Message) -> Exec:
-        process = self._execs.get(str(message["exec_id"]))
-        if process is None:
+        further = self._execs.get(str(message["exec_id"]))
+        if further is None:
             raise Refused(f"no exec {message['exec_id']}", errno=numbers.ESRCH)
-        return process
+        return further
 
     # Further processes.
 
@@ -322,29 +324,29 @@ class Container:
         if attach_to is not None and fds:
             streams.attach(fds.pop(0), attach_to)
 
-    def _exec_settled(self, process: Exec, failure: StartError | None) -> None:
-        channel, message = self._exec_requests.pop(process.id)
+    def _exec_settled(self, further: Exec, failure: StartError | None) -> None:
+        channel, message = self._exec_requests.pop(further.id)
         if failure is None:
-            channel.send({"type": "answer", "seq": message["seq"], "ok": True, "pid": process.pid})
+            channel.send({"type": "answer", "seq": message["seq"], "ok": True, "pid": further.pid})
             return
         text = exec_message(failure)
-        process.streams.say(text + "\r\n")
+        further.streams.say(text + "\r\n")
         server.refuse(channel, message, text, errno=failure.errno, exit_code=failure.exit_code)
 
-    def _exec_ended(self, process: Exec, status: int) -> None:
-        process.reaped(status)
-        process.streams.end(lambda: self._exec_over(process), _DRAIN_SECONDS)
+    def _exec_ended(self, further: Exec, status: int) -> None:
+        further.reaped(status)
+        further.streams.end(lambda: self._exec_over(further), _DRAIN_SECONDS)
 
-    def _exec_over(self, process: Exec) -> None:
-        del self._execs[process.id]
-        if not process.started:
+    def _exec_over(self, further: Exec) -> None:
+        del self._execs[further.id]
+        if not further.started:
             return
-        assert process.status is not None
-        code = os.waitstatus_to_exitcode(process.status)
+        assert further.status is not None
+        code = os.waitstatus_to_exitcode(further.status)
         self._server.broadcast(
             {
                 "type": "exec_exited",
-                "exec_id": process.id,
+                "exec_id": further.id,
                 "exit_code": code if code >= 0 else 128 - code,
                 "time": time.time_ns(),
             }

@@ -47,7 +47,7 @@ def main() -> None:
     os.close(null)
     # Ended shims are reaped by the kernel: nobody here waits for them. The rest is for the shims, which inherit it.
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        process.set_signal(number, signal.SIG_IGN)
     process.set_name("orlop-launcher")
     _warm_up()
     gc.collect()
@@ -108,21 +108,24 @@ class Launcher:
         if len(self._buffer) < size or len(self._fds) < count:
             return False
         frame, fds = bytes(self._buffer[:size]), self._fds[:count]
-        del self._buffer[:size], self._fds[:count]
+        del self._buffer[:size]
         try:
             if self._spare is None or not _send(self._spare, frame, fds):
                 _send(self._fork(), frame, fds)
         finally:
             self._spare = None
             descriptors.close_all(fds)
+            del self._fds[:count]  # only now: a shim that is forked meanwhile has to close them
         return True
 
     def _fork(self) -> socket.socket:
         """Fork a shim that waits for a frame on the other end of the returned socket."""
         ours, theirs = socket.socketpair()
+        pair = socket.socketpair()
         if os.fork() == 0:
-            resident.run(theirs)
-        theirs.close()
+            resident.run(theirs, *pair, [self._sock.fileno(), ours.fileno(), *self._fds])
+        for sock in (theirs, *pair):
+            sock.close()
         return ours
 
 

@@ -26,24 +26,32 @@ __all__ = ["run"]
 _READ_SIZE = 64 << 10
 
 
-def run(requests: socket.socket) -> NoReturn:
-    """Be the shim, in a process that the launcher has just forked, of the start that comes on `requests`."""
+def run(requests: socket.socket, ours: socket.socket, theirs: socket.socket, others: list[int]) -> NoReturn:
+    """Be the shim, in a process that the launcher has just forked, of the start that comes on `requests`.
+
+    The pair `ours` and `theirs` is for talking to the starter; `others` are the launcher's own descriptors. Little is
+    done here, and by plain calls: whatever is touched between here and sleep is copied for every idle container.
+    """
     try:
-        descriptors.close_all_but((0, 1, 2, requests.fileno()))
+        for fd in others:
+            os.close(fd)
         os.setsid()
         os.dup2(0, 2)
-        process.default_signal(signal.SIGCHLD)
-        process.set_subreaper()
-        process.set_name("orlop-shim")
-        ours, theirs = socket.socketpair()
+        process.set_signal(signal.SIGCHLD, signal.SIG_DFL)
+        _name(b"orlop-shim")
         if os.fork() == 0:
-            ours.close()
             starter.run(requests, theirs)
-        theirs.close()
-        requests.close()
+        os.close(theirs.fileno())
+        os.close(requests.fileno())
         _reside(ours)
     finally:
         os._exit(0)
+
+
+def _name(name: bytes) -> None:
+    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, name)
+    os.close(fd)
 
 
 def _reside(sock: socket.socket) -> None:

@@ -40,6 +40,7 @@ def run(requests: socket.socket, resident: socket.socket) -> NoReturn:
     """Wait for a request, in a child of the resident shim, and do it."""
     start = None
     try:
+        descriptors.close_all_but((0, 1, 2, requests.fileno(), resident.fileno()))
         process.set_death_signal(signal.SIGKILL)
         start = _receive(requests)
         requests.close()
@@ -161,8 +162,8 @@ class Starter:
         self._give_streams(ours, theirs)
         self._cgroup = ContainerCgroup(linux.get("cgroupsPath") or "")
         self._cgroup.create(linux.get("resources") or {})
-        self._cgroup.join(self._pid)
         self._tell_init("go")
+        self._from_init()  # the network namespace is there by now, and orlopd has most to do
         self._server.listen(self._run_dir.socket_path)
         self._start_ticks = proc.start_ticks(self._pid)
         self._write_state(0)

@@ -59,6 +59,7 @@ class Streams:
         self._stdin_ending = False
         self._master = -1
         self._clients: list[Client] = []
+        self._early: list[tuple[int, AttachRequest]] | None = []  # clients that came before the streams were open
         self._waiting: Timer | None = None  # output is not read while this is set
         self._ended = False
         self._when_drained: Callable[[], None] | None = None
@@ -71,6 +72,7 @@ class Streams:
         if stdin is not None:
             self._stdin = stdin
             os.set_blocking(stdin, False)
+        self._admit()
 
     def open_terminal(self, master: int, *, stdin: bool) -> None:
         """Take the terminal's master."""
@@ -78,6 +80,7 @@ class Streams:
         if stdin:
             self._stdin = master
         self._add_output(master, STDOUT)
+        self._admit()
 
     def resize(self, height: int, width: int) -> None:
         """Set the size of the terminal. Raises `OSError` (ENOTTY if there is none)."""
@@ -86,7 +89,10 @@ class Streams:
         pty.set_size(self._master, height, width)
 
     def attach(self, fd: int, request: AttachRequest) -> None:
-        """Join a client, whose socket is ours from now on."""
+        """Join a client, whose socket is ours from now on; as soon as there are streams to join."""
+        if self._early is not None:
+            self._early.append((fd, request))
+            return
         client = Client(self._loop, fd, request, tty=self.tty, on_input=self._from_client, on_gone=self._client_gone)
         self._clients.append(client)
         replay = self._log.cursor_at_start() if request.logs and self._log is not None else None
@@ -100,6 +106,7 @@ class Streams:
         A grandchild that holds the pipe open cannot delay that further.
         """
         self._when_drained = drained
+        self._admit()
         self._close_stdin()
         if not self._outputs:
             self._drained()
@@ -112,22 +119,19 @@ class Streams:
 
     def say(self, text: str) -> None:
         """Tell the clients something on standard output that the process has not written."""
+        self._admit()
         for client in self._clients[:]:
             client.deliver(STDOUT, text.encode(), None)
-
-    def abandon(self) -> None:
-        """The process never started: let go of everything."""
-        self._ended = True
-        for fd in list(self._outputs):
-            self._remove_output(fd)
-        self._close_stdin()
-        for client in self._clients[:]:
-            client.close()
 
     @property
     def busy(self) -> bool:
         """Whether clients are still to be served after the end."""
-        return bool(self._clients)
+        return bool(self._clients or self._early)
+
+    def _admit(self) -> None:
+        early, self._early = self._early or (), None
+        for fd, request in early:
+            self.attach(fd, request)
 
     def _add_output(self, fd: int, stream: int) -> None:
         os.set_blocking(fd, False)
@@ -269,6 +273,8 @@ class Streams:
             self._waiting.cancel()
         for fd in list(self._outputs):
             self._remove_output(fd)
+        for client in self._clients:
+            client.pin()
+        callback()  # first, so that who sees the end of the stream finds the exit status known
         for client in self._clients[:]:
             client.finish()
-        callback()

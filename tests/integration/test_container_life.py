@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -49,6 +51,16 @@ def await_output(daemon: Daemon, container: str, text: bytes) -> None:
 def inspect(daemon: Daemon, container: str) -> dict[str, Any]:
     found: dict[str, Any] = daemon.json("GET", f"/containers/{container}/json")
     return found
+
+
+def tasks(daemon: Daemon) -> str:
+    """Return what the daemon's tasks are doing (SIGUSR1)."""
+    os.kill(daemon.pid, signal.SIGUSR1)
+    eventually(lambda: any(daemon.exec_root.glob("stacks-*")), "no stacks are written")
+    (path,) = daemon.exec_root.glob("stacks-*")
+    text = path.read_text()
+    path.unlink()
+    return text
 
 
 @contextlib.contextmanager
@@ -133,6 +145,17 @@ class TestCrossing:
         )
         found = orlopd.json("GET", f"/exec/{made}/json")
         assert (found["Running"], found["CanRemove"], found["ExitCode"]) == (False, True, 126)
+
+    def test_readers_of_a_log_that_left_are_forgotten(self, orlopd: Daemon) -> None:
+        container = run(orlopd, IGNORES_TERM)
+        for _ in range(3):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(orlopd.socket))
+                client.sendall(
+                    f"GET /containers/{container}/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: d\r\n\r\n".encode()
+                )
+                assert client.recv(12) == b"HTTP/1.1 200"
+        eventually(lambda: "end of the log" not in tasks(orlopd), "somebody still waits for the end of the log")
 
 
 @pytest.fixture

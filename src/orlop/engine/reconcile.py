@@ -17,7 +17,7 @@ import msgspec
 
 from orlop.engine.containers import events, places, remove, start
 from orlop.engine.containers.registry import Container
-from orlop.errors import Error
+from orlop.errors import Error, Unavailable
 from orlop.linux import cgroup, proc
 from orlop.runtime.runtime import Exit, Task
 
@@ -43,7 +43,11 @@ async def adopt(engine: Engine) -> None:
 
 
 async def _adopt(engine: Engine, container: Container, boot: str) -> None:
-    found = await engine.runtime.adopt(container.id, places.run_dir(engine, container.id))
+    try:
+        found = await engine.runtime.adopt(container.id, places.run_dir(engine, container.id))
+    except Unavailable as error:  # one that hangs must not keep us from all the others; `sweep` kills what it left
+        log.error("container %s is given up: %s", container.id[:12], error)
+        found = None
     if found is None or isinstance(found, Exit):
         await _ended(engine, container, found, boot)
     else:

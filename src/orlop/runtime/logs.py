@@ -12,7 +12,7 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
@@ -56,7 +56,7 @@ def details_prefix(attributes: Mapping[str, str]) -> str:
 
 async def read_logs(
     directory: str, options: LogQuery, tty: bool, follow_until: asyncio.Future[Any] | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the log in blocks of whole stream frames (raw bytes with `tty`).
 
     With ``options.follow`` it goes on until `follow_until` is done (at once if it is None: nothing writes) and what

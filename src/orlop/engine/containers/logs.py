@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,18 @@ async def logs(engine: Engine, ref: str, *, query: LogQuery) -> LogStream:
         raise NotImplementedYet("configured logging driver does not support reading")
     if query.details:
         query = replace(query, details=_details(container))
+    return LogStream(record.config.tty, _blocks(engine, container, target.directory, query))
+
+
+async def _blocks(engine: Engine, container: Container, directory: str, query: LogQuery) -> AsyncIterator[bytes]:
     until = _end(engine, container) if query.follow else None
-    return LogStream(record.config.tty, read_logs(target.directory, query, tty=record.config.tty, follow_until=until))
+    try:
+        async with aclosing(read_logs(directory, query, container.record.config.tty, until)) as blocks:
+            async for block in blocks:
+                yield block
+    finally:
+        if until is not None:
+            until.cancel()  # whoever reads it has left: nobody waits for the end
 
 
 def _end(engine: Engine, container: Container) -> asyncio.Future[None]:

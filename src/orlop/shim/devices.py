@@ -58,6 +58,13 @@ class Masks:
         os.mkdir("empty", 0o755, dir_fd=self._root)
         mount.mount_setattr(self._root, mount.ATTR_RDONLY)
 
+    def attach(self, place_fd: int) -> None:
+        """Mount them at a place that no container sees, in a private namespace. Raises `OSError`.
+
+        Before Linux 6.15 only what is mounted somewhere can be cloned (open_tree(2)).
+        """
+        mount.move_mount(self._root, place_fd)
+
     def open_null(self) -> int:
         """Open the null device; its inode cannot be changed through the descriptor."""
         fd = os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=self._root)
@@ -65,7 +72,7 @@ class Masks:
         return fd
 
     def clone_for(self, mode: int) -> int:
-        """Return a detached mount to put over something with the file type of `mode`."""
+        """Return a detached mount to put over something with the file type of `mode`; `attach` comes before."""
         if stat.S_ISDIR(mode):
             return mount.clone_tree("empty", self._root)
         fd = mount.clone_tree("null", self._root)

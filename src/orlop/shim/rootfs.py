@@ -134,6 +134,7 @@ class Rootfs:
         options = [(key, value) for key, _, value in (text.partition("=") for text in self._layers.get("options", ()))]
         place = os.open(self._place, _DIRECTORY | os.O_CLOEXEC)
         try:
+            self.masks.attach(place)  # the overlay comes on top of it
             if mount.knows_many_layers():
                 overlay = mount.detached_overlay(lower, upper, work, options)
                 mount.move_mount(overlay, place)
@@ -162,10 +163,15 @@ class Rootfs:
 
     def _change(self, made: int, plan: MountPlan) -> None:
         flags, recursive = plan.propagation
-        mount.mount_setattr(made, propagation=flags, recursive=recursive)
+        bind = plan.kind == "bind"
+        if bind and not plan.recursive:  # one mount: all at once
+            mount.mount_setattr(made, plan.set | plan.set_below, plan.clear | plan.clear_below, flags)
+            return
+        if bind or flags != mount.MS_PRIVATE:  # a new file system is private from the beginning
+            mount.mount_setattr(made, propagation=flags, recursive=recursive)
         if plan.set_below or plan.clear_below:
             mount.mount_setattr(made, plan.set_below, plan.clear_below, recursive=True)
-        if plan.kind == "bind" and (plan.set or plan.clear):
+        if bind and (plan.set or plan.clear):
             mount.mount_setattr(made, plan.set, plan.clear)
 
     def _attach(self, made: int, plan: MountPlan) -> None:

@@ -181,6 +181,17 @@ def test_events_come_in_dockers_order(docker: Docker) -> None:
     ]
 
 
+def test_details_of_a_log_are_the_attributes_that_its_options_choose(docker: Docker) -> None:
+    options = ("labels=one", "labels-regex=^t", "env-regex=OS$", "env=NO")
+    attributes = ("--label", "one=1", "--label", "two=2", "--label", "other=3", "-e", "OS=deb", "-e", "OSX=no")
+    words = [word for option in options for word in ("--log-opt", option)]
+    docker("run", "--name", "told", *words, *attributes, "busybox", "echo", "hello")
+    try:
+        assert docker("logs", "--details", "told").stdout == "OS=deb,one=1,two=2 hello\n"
+    finally:
+        docker("rm", "told")
+
+
 def test_a_name_that_is_taken_is_refused(docker: Docker) -> None:
     docker("create", "--name", "mine", "busybox")
     try:

@@ -6,6 +6,8 @@ knowledge (other containers, volumes, ports, networks) is the engine's to check.
 
 from __future__ import annotations
 
+import re
+
 from orlop.errors import InvalidArgument
 from orlop.formats.units import parse_decimal_size
 from orlop.model.api.container import ContainerConfig, ContainerUpdate, HostConfig, LogConfig, RestartPolicy
@@ -147,10 +149,19 @@ def _log(config: LogConfig) -> None:
     for name, value in (config.config or {}).items():
         if name not in _LOG_OPTIONS:
             raise InvalidArgument(f"unknown log opt '{name}' for {config.type or LOG_DRIVERS[1]} log driver")
+        if name in ("labels-regex", "env-regex"):
+            _expression(name, value)
         if name == "max-size" and value != "-1":
             parse_decimal_size(value)
         if name == "max-file" and not (value.isascii() and value.isdigit() and 0 < int(value) <= _MAX_LOG_FILES):
             raise InvalidArgument(f"invalid max-file: '{value}'")
+
+
+def _expression(name: str, value: str) -> None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise InvalidArgument(f"invalid log opt '{name}': error parsing regexp: {error}") from None
 
 
 def _joined(host: HostConfig) -> dict[str, str]:

@@ -12,6 +12,7 @@ from orlop.model.api.container import (
     ContainerUpdate,
     HealthConfig,
     HostConfig,
+    LogConfig,
     RestartPolicy,
     ThrottleDevice,
 )
@@ -92,6 +93,10 @@ def refusal(config: ContainerConfig | None = None, **host: Any) -> str:
         ({"cgroupns_mode": "bogus"}, "invalid cgroup namespace mode: bogus"),
         ({"userns_mode": "private"}, "invalid user namespace mode: private"),
         ({"shm_size": -1}, "SHM size can not be less than 0"),
+        (
+            {"log_config": LogConfig(type="local", config={"env-regex": "("})},
+            "invalid log opt 'env-regex': error parsing regexp: missing ), unterminated subpattern at position 0",
+        ),
         ({"oom_score_adj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
         ({"runtime": "kata"}, "unknown or invalid runtime name: kata"),
         ({"isolation": "hyperv"}, "Invalid isolation: \"hyperv\" - linux only supports 'default'"),

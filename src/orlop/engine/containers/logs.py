@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -73,8 +74,17 @@ def _end(engine: Engine, container: Container) -> asyncio.Future[None]:
 def _details(container: Container) -> str:
     """Return what `docker logs --details` puts before each line: the labels and variables that the log options name."""
     config, options = container.record.config, container.record.host_config.log_config.config or {}
-    labels = config.labels or {}
     environment = dict(entry.partition("=")[::2] for entry in config.env or [])
-    chosen = {key: labels[key] for key in options.get("labels", "").split(",") if key in labels}
-    chosen |= {key: environment[key] for key in options.get("env", "").split(",") if key in environment}
+    chosen = _chosen(config.labels or {}, options, "labels") | _chosen(environment, options, "env")
     return details_prefix(chosen)
+
+
+def _chosen(attributes: dict[str, str], options: dict[str, str], option: str) -> dict[str, str]:
+    """Return the attributes that `option` lists or that the expression of ``<option>-regex`` is found in."""
+    names = options.get(option, "").split(",")
+    expression = options.get(f"{option}-regex")
+    return {
+        key: value
+        for key, value in attributes.items()
+        if key in names or (expression and re.search(expression, key) is not None)
+    }

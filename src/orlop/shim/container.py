@@ -99,7 +99,10 @@ class Container:
     def _take_streams(self, message: Message, fds: list[int]) -> None:
         directory, max_bytes, max_files = message["log"]
         if directory:
-            self._log = Journal(directory, max_bytes, max_files)
+            try:
+                self._log = Journal(directory, max_bytes, max_files)
+            except OSError:  # the starter could open it; the container runs on without it
+                self._log = None
         self._stdin = bool(message["stdin"])
         self._streams = self._make_streams(tty=message["tty"], stdin_once=message["stdin_once"], log=self._log)
         given = handover.named(message, fds)

@@ -16,13 +16,19 @@ from contextlib import suppress
 from orlop.formats import journal
 from orlop.formats.journal import file_name, pack_header, record_size, spans
 
-__all__ = ["Cursor", "Journal"]
+__all__ = ["Cursor", "Journal", "prepare"]
 
 _END_MARK = "end"  # holds the size of a journal that was closed in good order: no need to look for its last record
 _BLOCK = 256 << 10
 _LONGEST = journal.HEADER.size + journal.MAX_PAYLOAD
 _MODE = 0o640
 _NO_LIMIT = 1 << 62
+
+
+def prepare(directory: str) -> None:
+    """See that a journal can be written in `directory`. Raises `OSError`: a full disk is told before the start."""
+    os.makedirs(directory, 0o700, exist_ok=True)
+    os.close(os.open(f"{directory}/{file_name(0)}", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
 
 
 class Journal:

@@ -17,12 +17,11 @@ from typing import Any, NoReturn
 
 from orlop.formats.shim_wire import VERSION, Decoder, Message, WireError, encode
 from orlop.linux import descriptors, proc, process, pty
-from orlop.shim import handover, init, namespaces, request, sync
+from orlop.shim import handover, init, log, namespaces, request, sync
 from orlop.shim.cgroup import ContainerCgroup
 from orlop.shim.channel import Channel
 from orlop.shim.exec import make_pipes
 from orlop.shim.failure import StartError, create_message
-from orlop.shim.log import Journal
 from orlop.shim.loop import READ, Loop
 from orlop.shim.request import StartRequest
 from orlop.shim.server import Refused, Server
@@ -159,11 +158,13 @@ class Starter:
         child_sync.close()
         self._sync.setblocking(False)
         self._loop.add(self._sync.fileno(), READ, lambda _: self._from_init())
-        self._give_streams(ours, theirs)
         self._cgroup = ContainerCgroup(linux.get("cgroupsPath") or "")
         self._cgroup.create(linux.get("resources") or {})
         self._tell_init("go")
         self._from_init()  # the network namespace is there by now, and orlopd has most to do
+        if self._done:
+            return
+        self._give_streams(ours, theirs)
         self._server.listen(self._run_dir.socket_path)
         self._start_ticks = proc.start_ticks(self._pid)
         self._write_state(0)
@@ -185,7 +186,10 @@ class Starter:
         """Let the resident have the streams; it may have to be ready for them before the program runs."""
         start = self._start
         if start.log_directory:
-            Journal(start.log_directory, start.log_max_bytes, start.log_max_files).close()
+            try:
+                log.prepare(start.log_directory)
+            except OSError as error:
+                raise StartError.from_os("log", "failed to initialize logging driver", error) from error
         fds: list[tuple[str, int]] = []
         if ours is not None and theirs is not None:
             descriptors.close_all([fd for fd in theirs if fd >= 0])

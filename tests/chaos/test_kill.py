@@ -58,6 +58,18 @@ def test_the_true_exit_status_is_known_of_a_container_that_ended_meanwhile(victi
     }
 
 
+def test_a_failure_meanwhile_is_followed_by_a_restart_that_counts(victim: Daemon) -> None:
+    script = "echo begun; sleep 0.5; exit 3"
+    victim.cli("docker", "run", "-d", "--name", "failing", "--restart", "on-failure:2", "busybox", "sh", "-c", script)
+    victim.kill()
+    time.sleep(1)
+    victim.start()
+    _until(lambda: _state(victim, "failing")["Status"] == "exited")
+    assert victim.cli("docker", "inspect", "-f", "{{.RestartCount}}", "failing").stdout == "2\n"
+    assert victim.cli("docker", "logs", "failing").stdout == "begun\n" * 3
+    victim.cli("docker", "rm", "failing")
+
+
 def test_an_attached_client_stays_attached_while_the_daemon_is_replaced(victim: Daemon) -> None:
     command, environment = victim.command("docker")
     client = subprocess.Popen(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -134,6 +135,15 @@ class TestCrossing:
         orlopd.json("POST", f"/containers/{container}/kill?signal=TERM")
         assert orlopd.request("POST", f"/containers/{container}/wait")[0] == 200
         assert inspect(orlopd, container)["State"]["Status"] == "exited"
+
+    def test_a_restart_tells_of_its_stop_and_start(self, orlopd: Daemon) -> None:
+        container = run(orlopd, ENDS_BY_SIGNAL)
+        before = f"{time.time():.9f}"
+        orlopd.json("POST", f"/containers/{container}/restart")
+        filters = quote(json.dumps({"container": [container]}))
+        told = orlopd.request("GET", f"/events?since={before}&until={time.time():.9f}&filters={filters}")[1]
+        actions = [json.loads(line)["Action"] for line in told.splitlines()]
+        assert actions == ["kill", "die", "stop", "start", "restart"]
 
     def test_an_exec_that_cannot_be_asked_for_has_ended(self, orlopd: Daemon) -> None:
         container = run(orlopd, IGNORES_TERM)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, places, remove, start
+from orlop.engine.containers import events, exit, places, remove, start
 from orlop.engine.containers.registry import Container
 from orlop.errors import Error, Unavailable
 from orlop.linux import cgroup, proc
@@ -75,16 +75,18 @@ async def _ended(engine: Engine, container: Container, found: Exit | None, boot:
     state = container.state
     if found is None and state.starting:
         # Its start was cut off before a program ran: for the user it has not been started.
-        status = "exited" if state.started_at else "created"
+        again = exit.wants_restart(container, state.exit_code)
+        status = ("restarting" if again else "exited") if state.started_at else "created"
         state = msgspec.structs.replace(state, status=status, starting=False, pid=0)
         await engine.containers.save(container, state=state, endpoints=())
         return
     if state.status == "restarting":
         return
     code = found.code if found else LOST
+    status = "restarting" if exit.wants_restart(container, code) else "exited"
     new = msgspec.structs.replace(
         state,
-        status="removing" if state.status == "removing" else "exited",
+        status="removing" if state.status == "removing" else status,
         starting=False,
         pid=0,
         shim_pid=0,
@@ -119,9 +121,9 @@ def restart_wanted(engine: Engine) -> None:
             continue
         policy = host.restart_policy.name
         ran = state.started_at > 0
-        if state.status == "restarting" or (
-            ran and (policy == "always" or (policy == "unless-stopped" and not container.record.stopped_by_user))
-        ):
+        if state.status == "restarting":
+            engine.spawn(exit.restart(engine, container), f"restart of {container.id[:12]}")
+        elif ran and (policy == "always" or (policy == "unless-stopped" and not container.record.stopped_by_user)):
             engine.spawn(_start(engine, container), f"start {container.id[:12]}")
 
 

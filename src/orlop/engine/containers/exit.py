@@ -18,7 +18,7 @@ from orlop.runtime.runtime import Exit
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["handle"]
+__all__ = ["handle", "restart", "wants_restart"]
 
 log = logging.getLogger(__name__)
 
@@ -96,17 +96,20 @@ async def _sweep(engine: Engine, container: Container) -> None:
     await asyncio.to_thread(cgroup.open_cgroup(path).remove)
 
 
+def wants_restart(container: Container, code: int) -> bool:
+    """Tell whether the restart policy asks for another start after an end with `code`."""
+    record = container.record
+    policy = record.host_config.restart_policy
+    if record.stopped_by_user:
+        return False
+    if policy.name == "on-failure":
+        return code != 0 and (policy.maximum_retry_count == 0 or record.restart_count < policy.maximum_retry_count)
+    return policy.name in ("always", "unless-stopped")
+
+
 def _restart_delay(engine: Engine, container: Container, exit: Exit, ran: int) -> float | None:
     """Return after how many seconds to start again, None for not at all."""
-    policy = container.record.host_config.restart_policy
-    if engine.closing or container.manual_restart or container.record.stopped_by_user:
-        return None
-    wanted = policy.name in ("always", "unless-stopped") or (
-        policy.name == "on-failure"
-        and exit.code != 0
-        and (policy.maximum_retry_count == 0 or container.record.restart_count < policy.maximum_retry_count)
-    )
-    if not wanted:
+    if engine.closing or container.manual_restart or not wants_restart(container, exit.code):
         return None
     delay = FIRST_RESTART_DELAY if ran >= LONG_ENOUGH * 1e9 else container.restart_delay
     container.restart_delay = min(delay * 2, LONGEST_DELAY)
@@ -116,12 +119,13 @@ def _restart_delay(engine: Engine, container: Container, exit: Exit, ran: int) -
 def _restart_after(engine: Engine, container: Container, delay: float) -> None:
     def due() -> None:
         container.restart = None
-        engine.spawn(_restart(engine, container), f"restart of {container.id[:12]}")
+        engine.spawn(restart(engine, container), f"restart of {container.id[:12]}")
 
     container.restart = asyncio.get_running_loop().call_later(delay, due)
 
 
-async def _restart(engine: Engine, container: Container) -> None:
+async def restart(engine: Engine, container: Container) -> None:
+    """Start a container that waits for its restart, and count that; try again later if it fails."""
     async with container.lock:
         if container.state.status != "restarting" or engine.closing:
             return

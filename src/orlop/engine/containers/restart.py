@@ -24,6 +24,7 @@ async def restart(engine: Engine, ref: str, *, timeout: int | None = None, signa
                 await stop.stop_locked(engine, container, timeout, number)
             finally:
                 container.manual_restart = False
+            events.publish(engine, container, "stop")
         await container.settled.wait()
         container.cancel_restart()
         engine.containers.note(container, stopped_by_user=False)

@@ -136,14 +136,22 @@ class TestCrossing:
         assert orlopd.request("POST", f"/containers/{container}/wait")[0] == 200
         assert inspect(orlopd, container)["State"]["Status"] == "exited"
 
-    def test_a_restart_tells_of_its_stop_and_start(self, orlopd: Daemon) -> None:
+    @pytest.mark.parametrize(
+        ("method", "path", "expected"),
+        [
+            ("POST", "/restart", ["kill", "die", "stop", "start", "restart"]),
+            ("DELETE", "?force=1", ["kill", "die", "destroy"]),
+        ],
+    )
+    def test_each_step_is_told_once_and_in_order(
+        self, orlopd: Daemon, method: str, path: str, expected: list[str]
+    ) -> None:
         container = run(orlopd, ENDS_BY_SIGNAL)
         before = f"{time.time():.9f}"
-        orlopd.json("POST", f"/containers/{container}/restart")
+        orlopd.json(method, f"/containers/{container}{path}")
         filters = quote(json.dumps({"container": [container]}))
         told = orlopd.request("GET", f"/events?since={before}&until={time.time():.9f}&filters={filters}")[1]
-        actions = [json.loads(line)["Action"] for line in told.splitlines()]
-        assert actions == ["kill", "die", "stop", "start", "restart"]
+        assert [json.loads(line)["Action"] for line in told.splitlines()] == expected
 
     def test_an_exec_that_cannot_be_asked_for_has_ended(self, orlopd: Daemon) -> None:
         container = run(orlopd, IGNORES_TERM)
@@ -195,6 +203,7 @@ def fill(path: Path) -> None:
 def test_on_a_full_disk_what_is_new_fails_clearly_and_what_is_there_can_be_ended(cramped: Daemon) -> None:
     data = "head -c 200000 /dev/zero >/file; echo ready; sleep 1000"
     stopped, killed, removed = (run(cramped, data) for _ in range(3))
+    cramped.json("POST", "/volumes/create", {"Name": "filled"})
     fill(cramped.root / "fill")
     for path, body in (
         ("/containers/create", {"Image": "busybox", "Cmd": ["true"]}),
@@ -207,6 +216,7 @@ def test_on_a_full_disk_what_is_new_fails_clearly_and_what_is_there_can_be_ended
     assert json.loads(cramped.request("POST", f"/containers/{killed}/wait")[1])["StatusCode"] == 137
     assert b"ready" in cramped.request("GET", f"/containers/{killed}/logs?stdout=1")[1]
     assert cramped.request("DELETE", f"/containers/{removed}?force=1")[0] == 204
+    assert cramped.request("DELETE", "/volumes/filled")[0] == 204
     (cramped.root / "fill").unlink()
     cramped.restart()
     states = {found["Id"]: found["State"] for found in cramped.json("GET", "/containers/json?all=1")}

@@ -15,6 +15,7 @@ from orlop.errors import Unavailable
 from orlop.linux import mount
 from orlop.store import meta
 from orlop.store.store import Store
+from orlop.store.transaction import Transaction
 
 WRITER = """
 import asyncio, sys
@@ -82,3 +83,28 @@ async def test_a_full_disk_fails_writes_clearly_and_they_work_again_when_there_i
     store = await Store.open(small_disk / "orlop.db")
     assert await store.read(lambda tx: (meta.get(tx, "first"), meta.get(tx, "last"))) == ("1", "2")
     await store.close()
+
+
+@pytest.mark.root
+async def test_on_a_full_disk_something_can_be_forgotten_and_the_reserve_for_that_comes_back(small_disk: Path) -> None:
+    store = await Store.open(small_disk / "orlop.db")
+    await store.write(lambda tx: meta.set(tx, "first", "1"))
+    reserve = small_disk / "orlop.db-reserve"
+    assert reserve.stat().st_blocks * 512 >= 256 << 10
+    ballast = small_disk / "ballast"
+    fill(ballast)
+
+    def forget(tx: Transaction) -> None:
+        tx.execute("DELETE FROM meta WHERE key = ?", ("first",))
+
+    with suppress(Unavailable):
+        for step in range(1000):  # until the write-ahead log has no page to spare
+            await store.write(lambda tx, step=step: meta.set(tx, "last", str(step)))  # type: ignore[misc]
+    with pytest.raises(Unavailable, match=r"no space left on device"):
+        await store.write(forget)
+    await store.write(forget, frees=True)
+    assert await store.read(lambda tx: meta.get(tx, "first")) is None
+    ballast.unlink()
+    await store.write(lambda tx: meta.set(tx, "last", "2"))
+    await store.close()
+    assert reserve.exists()

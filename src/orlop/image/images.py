@@ -165,7 +165,7 @@ class Images:
             key = _key(name)
             if key not in self._names:
                 raise NotFound(f"reference does not exist: {name.familiar()}")
-            await self._written(lambda tx: table.delete_reference(tx, key))
+            await self._written(lambda tx: table.delete_reference(tx, key), frees=True)
             del self._names[key]
 
     async def delete(self, image_id: str, *, in_use: bool = False) -> None:
@@ -182,7 +182,7 @@ class Images:
                 if in_use:
                     table.put(tx, hidden)
 
-            await self._written(write)
+            await self._written(write, frees=True)
             self._names = {name: target for name, target in self._names.items() if target != image_id}
             await self._forget([hidden], keep=in_use)
 
@@ -193,16 +193,16 @@ class Images:
         async with self._changing:
             gone = [record for record in self._records.values() if record.removed and record.id not in used]
             if gone:
-                await self._written(lambda tx: _delete_all(tx, gone))
+                await self._written(lambda tx: _delete_all(tx, gone), frees=True)
                 await self._forget(gone, keep=False)
 
     def lease(self) -> Lease:
         """Begin a lease, under which blobs and layers are brought in before `add` names them."""
         return self.depot.leases.open()
 
-    async def _written(self, function: Callable[[Transaction], T]) -> T:
+    async def _written(self, function: Callable[[Transaction], T], *, frees: bool = False) -> T:
         """Write to the store; if the caller is cancelled the index still follows what was written."""
-        return await asyncio.shield(self._store.write(function))
+        return await asyncio.shield(self._store.write(function, frees=frees))
 
     async def _forget(self, records: Iterable[ImageRecord], *, keep: bool) -> None:
         candidates: set[str] = set()

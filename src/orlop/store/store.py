@@ -4,7 +4,8 @@ A write is a function that is given a `Transaction`. One thread owns the writing
 while it commits share the next commit, so that one fsync pays for all that wait. Each of them runs in a savepoint of
 its own: if one raises, it alone is undone. A write is in the database when its `await` returns, and, if it is
 `durable`, on the disk. If the commit fails (the disk is full), every write in it is undone and raises
-`errors.Unavailable`: what was there before is still there.
+`errors.Unavailable`: what was there before is still there. Writes that make room are then tried again with the space
+of a reserve.
 
 Reads see committed data only, on a connection and thread of their own, so that they never wait for a commit.
 """
@@ -22,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from orlop.errors import Error, Internal, Unavailable
+from orlop.store.reserve import Reserve
 from orlop.store.schema import migrate
 from orlop.store.transaction import Transaction
 
@@ -31,10 +33,15 @@ T = TypeVar("T")
 _WAL_LIMIT = 4 << 20  # bytes that the write-ahead log keeps once it has been copied into the database
 
 
+class _DiskFull(Unavailable):
+    """SQLite found no space for a write."""
+
+
 @dataclass(slots=True)
 class _Write(Generic[T]):
     function: Callable[[Transaction], T]
     durable: bool
+    frees: bool
     future: asyncio.Future[T]
     result: T | None = None
     error: BaseException | None = None
@@ -49,6 +56,7 @@ class Store:
         self._writer = writer
         self._reader = reader
         self._full_sync: bool | None = None
+        self._reserve = Reserve(path.with_name(path.name + "-reserve"))
         self._queue: SimpleQueue[_Write[Any] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
@@ -65,17 +73,18 @@ class Store:
         writer, reader = await asyncio.to_thread(_open, path)
         return cls(path, writer, reader)
 
-    async def write(self, function: Callable[[Transaction], T], durable: bool = True) -> T:
+    async def write(self, function: Callable[[Transaction], T], durable: bool = True, frees: bool = False) -> T:
         """Run `function` in a transaction and return what it returns, when that is committed.
 
         It runs in the store's thread and must not wait for anything. What it raises is raised here and nothing of it
         is kept. A write that is not `durable` survives a crash of the daemon but perhaps not a power cut; the
-        database is consistent in any case. A caller that is cancelled does not undo its write.
+        database is consistent in any case. `frees` says that it lets space be freed: it succeeds on a full disk, too. A
+        caller that is cancelled does not undo its write.
         """
         if self._closed:
             raise Unavailable("the metadata store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Write(function, durable, future))
+        self._queue.put(_Write(function, durable, frees, future))
         return await future
 
     async def read(self, function: Callable[[Transaction], T]) -> T:
@@ -111,6 +120,7 @@ class Store:
             raise _translate(error, self._path) from error
 
     def _write_loop(self) -> None:
+        self._reserve.renew()
         more = True
         while more:
             batch, more = self._next_batch()
@@ -131,6 +141,15 @@ class Store:
         return batch, False
 
     def _commit(self, batch: list[_Write[Any]]) -> None:
+        self._attempt(batch)
+        again = [write for write in batch if write.frees and isinstance(write.error, _DiskFull)]
+        if again and self._reserve.release():
+            for write in again:
+                write.error = None
+            self._attempt(again)
+        self._reserve.renew()
+
+    def _attempt(self, batch: list[_Write[Any]]) -> None:
         try:
             self._set_sync(any(write.durable for write in batch))
             self._writer.execute("BEGIN IMMEDIATE")
@@ -200,7 +219,7 @@ def _translate(error: sqlite3.Error, path: Path) -> Error:
     name = getattr(error, "sqlite_errorname", "") or ""
     match name.removeprefix("SQLITE_").split("_")[0]:
         case "FULL":
-            return Unavailable(f"no space left on device: the metadata database {path} cannot be written")
+            return _DiskFull(f"no space left on device: the metadata database {path} cannot be written")
         case "IOERR" | "CANTOPEN" | "READONLY" | "BUSY" | "LOCKED" | "PROTOCOL":
             return Unavailable(f"the metadata database {path} cannot be used: {error} ({name})")
         case "CORRUPT" | "NOTADB":

@@ -153,7 +153,7 @@ class LocalVolumes:
             except OSError as error:
                 raise _failure(f"remove {name}", error) from error
             try:
-                await self._store.write(lambda tx: table.delete(tx, name))
+                await self._store.write(lambda tx: table.delete(tx, name), frees=True)
             except Error:
                 await asyncio.to_thread(doomed.rename, directory)
                 raise

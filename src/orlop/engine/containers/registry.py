@@ -229,7 +229,7 @@ class Registry:
         """Forget a container; its name is free when this returns. If it cannot be forgotten all is as before."""
         container.gone = True
         try:
-            await self._store.write(lambda tx: table.delete(tx, container.id))
+            await self._store.write(lambda tx: table.delete(tx, container.id), frees=True)
         except Error:
             container.gone = False
             raise

@@ -15,7 +15,7 @@ import msgspec
 from orlop.engine.containers import events, pause, places, stop
 from orlop.engine.containers.registry import Container
 from orlop.engine.volumes.remove import remove as remove_volume
-from orlop.errors import Conflict, Error, InvalidArgument, Unavailable
+from orlop.errors import Conflict, Error, InvalidArgument
 from orlop.linux import cgroup
 from orlop.model.record import ContainerRecord, Status
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["remove", "remove_gone"]
 
 log = logging.getLogger(__name__)
-
-ROOM_PAUSES = (0.05, 0.2, 1.0)  # seconds in which removed files become free space
 
 
 async def remove(engine: Engine, ref: str, *, volumes: bool = False, link: bool = False, force: bool = False) -> None:
@@ -90,7 +88,7 @@ async def _delete(engine: Engine, container: Container, volumes: bool) -> None:
     before = container.state.status
     container.record = _with_status(container.record, "removing")
     try:
-        await _forget(engine, container)
+        await engine.containers.remove(container)
     except Error:
         container.record = _with_status(container.record, "exited" if before == "removing" else before)
         raise
@@ -104,20 +102,6 @@ async def _delete(engine: Engine, container: Container, volumes: bool) -> None:
 
 def _with_status(record: ContainerRecord, status: Status) -> ContainerRecord:
     return msgspec.structs.replace(record, state=msgspec.structs.replace(record.state, status=status))
-
-
-async def _forget(engine: Engine, container: Container) -> None:
-    """Remove the record; where the disk is full the container's own files make room for that."""
-    try:
-        return await engine.containers.remove(container)
-    except Unavailable as error:
-        log.warning("removing the files of container %s first: %s", container.id[:12], error)
-    await asyncio.to_thread(engine.snapshots.remove, container.id)
-    for seconds in ROOM_PAUSES:
-        await asyncio.sleep(seconds)
-        with suppress(Unavailable):
-            return await engine.containers.remove(container)
-    return await engine.containers.remove(container)
 
 
 async def _clean(engine: Engine, container: Container) -> None:

@@ -64,10 +64,11 @@ async def stop_locked(engine: Engine, container: Container, timeout: int | None,
     if timeout is None:
         configured = container.record.config.stop_timeout
         timeout = DEFAULT_TIMEOUT if configured is None else configured
-    await _send(engine, container, number)
-    if await _wait(container, None if timeout < 0 else float(timeout)):
-        return
-    log.info("container %s ignored signal %d for %d s, killing it", container.id[:12], number, timeout)
+    if number != signals.SIGKILL:
+        await _send(engine, container, number)
+        if await _wait(container, None if timeout < 0 else float(timeout)):
+            return
+        log.info("container %s ignored signal %d for %d s, killing it", container.id[:12], number, timeout)
     await _send(engine, container, signals.SIGKILL)
     if await _wait(container, KILL_PATIENCE):
         return

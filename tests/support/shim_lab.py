@@ -258,7 +258,7 @@ class Running:
 
     def gone(self) -> bool:
         """Wait until the shim has ended."""
-        return eventually(lambda: not Path(f"/proc/{self.shim_pid}").exists() or _is_zombie(self.shim_pid))
+        return eventually(lambda: _has_ended(self.shim_pid))
 
 
 class Lab:
@@ -364,8 +364,8 @@ def eventually(condition: Any, seconds: float = TIMEOUT) -> bool:
     return True
 
 
-def _is_zombie(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between open and read
         return True

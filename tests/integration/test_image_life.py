@@ -107,7 +107,7 @@ async def main():
     lab = await Lab.open(Path(sys.argv[1]))
     await lab.load(archives.docker_archive(Image([layer(member("a", b"1"))], ["first:1"])))
     where = sys.argv[2]
-    def die(*_):
+    def die(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
     if where == "unpacked":
         assembly.syncfs = die

@@ -77,6 +77,23 @@ def test_a_container_in_the_background_is_listed_inspected_stopped_and_removed(d
     assert "No such object" in docker("inspect", "bg", check=False).stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (("-w", "/nope"), 127, 'chdir to cwd ("/nope") set in config.json failed: no such file or directory'),
+        (("-u", "nope"), 126, "unable to find user nope: no matching entries in passwd file"),
+    ],
+)
+def test_exec_that_cannot_start_says_why(docker: Docker, words: tuple[str, ...], status: int, text: str) -> None:
+    docker("run", "-d", "--name", "base", "busybox", "sleep", "1000")
+    try:
+        done = docker("exec", *words, "base", "true", check=False)
+        assert (done.returncode, docker("exec", "base", "ls", "/nope", check=False).returncode) == (status, 1)
+        assert text in done.stdout + done.stderr
+    finally:
+        docker("rm", "-f", "base")
+
+
 def test_stop_sends_the_stop_signal_first(docker: Docker) -> None:
     script = "trap 'echo got usr1; exit 5' USR1; echo ready; while :; do sleep 0.1; done"
     docker("run", "-d", "--name", "polite", "--stop-signal", "USR1", "busybox", "sh", "-c", script)

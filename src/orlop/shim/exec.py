@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 from orlop.linux import descriptors, namespace
 from orlop.linux.cgroup import open_cgroup
 from orlop.shim import child, devices, identity, sync
-from orlop.shim.failure import StartError
+from orlop.shim.failure import CANNOT_EXECUTE, StartError
 from orlop.shim.loop import READ, Loop
 from orlop.shim.rootfs import open_working_directory
 from orlop.shim.stdio import Streams
@@ -138,7 +138,11 @@ def _steps(side: ChildSide, request: ExecRequest, pipes: tuple[int, int, int] | 
     except OSError as error:
         raise StartError.from_os("namespaces", "unable to join the container", error) from error
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    who = identity.look_up(settings.get("user") or {}, root_fd, proc_fds)
+    try:
+        who = identity.look_up(settings.get("user") or {}, root_fd, proc_fds)
+    except StartError as error:
+        error.exit_code = CANNOT_EXECUTE  # what dockerd gives for everything that keeps it from calling a runtime
+        raise
     if pipes is None:
         terminal = devices.open_terminal(root_fd)
         side.send("terminal", (terminal.master,))
@@ -146,6 +150,6 @@ def _steps(side: ChildSide, request: ExecRequest, pipes: tuple[int, int, int] | 
     else:
         streams = (null if pipes[0] < 0 else pipes[0]), pipes[1], pipes[2]
     os.umask(0o022)
-    open_working_directory(root_fd, settings.get("cwd") or "/")
+    open_working_directory(root_fd, settings.get("cwd") or "/", make=False)
     child.take_streams(streams, who, terminal=pipes is None)
     child.become_program(side, settings, who, request.seccomp, label)

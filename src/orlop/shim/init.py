@@ -70,7 +70,7 @@ def _steps(sync: ChildSide, bundle: Bundle) -> NoReturn:
 
     rootfs.leave_host()
     os.umask(0o022)
-    open_working_directory(rootfs.fd, settings.get("cwd") or "/")
+    open_working_directory(rootfs.fd, settings.get("cwd") or "/", make=True)
     rootfs.finish(
         readonly=bool((spec.get("root") or {}).get("readonly")), propagation=linux.get("rootfsPropagation") or ""
     )

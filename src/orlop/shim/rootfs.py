@@ -245,15 +245,18 @@ def cgroup_mounts(plan: MountPlan, path: str, *, private: bool) -> list[dict[str
     return mounts_for_container(path, private=private, readonly=readonly, destination=plan.destination)
 
 
-def open_working_directory(root_fd: int, path: str) -> None:
-    """Go to a process's working directory, which is made if it is missing, and see that it is inside.
+def open_working_directory(root_fd: int, path: str, *, make: bool) -> None:
+    """Go to a process's working directory, which is made if it is missing and `make` is set; see that it is inside.
 
     No magic link leads there, and the kernel must be able to name it (CVE-2024-21626). Raises `StartError`.
     """
     if not path.startswith("/"):
         raise StartError("cwd", f'Cwd must be an absolute path, "{path}" is not', plain=False)
     try:
-        fd = openat2.make_directory(root_fd, path)
+        if make:
+            fd = openat2.make_directory(root_fd, path)
+        else:
+            fd = openat2.open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY)
         try:
             os.fchdir(fd)
         finally:

@@ -335,10 +335,13 @@ class Lab:
         outcome = running.await_start()
         output = attached.read_all()
         attached.close()
-        if outcome["type"] == "failed":
-            return outcome["exit_code"], outcome["message"]
-        code = running.await_exit()["exit_code"]
+        code = outcome["exit_code"] if outcome["type"] == "failed" else running.await_exit()["exit_code"]
         assert running.gone()
+        running.ctl.close()
+        self.peers.remove(running.ctl)
+        self.containers.remove(running)
+        if outcome["type"] == "failed":
+            return code, outcome["message"]
         return code, (output.get(1, b"") + output.get(2, b"")).decode()
 
     def close(self) -> None:

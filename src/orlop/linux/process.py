@@ -6,11 +6,13 @@ import ctypes
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 from orlop.linux.syscall import AT_FDCWD, NUMBERS, call, function
 
 __all__ = [
+    "block_to_descriptor",
     "can_execute",
     "current_directory",
     "default_signals",
@@ -109,6 +111,13 @@ def set_signal(number: int, action: int) -> None:
     `signal.signal` makes enumerations of its arguments and results, which is most of its time and memory.
     """
     _plain_signal(number, int(action))
+
+
+def block_to_descriptor(number: int) -> int:
+    """Block a signal, for the children too, and return a descriptor that is readable when it came (signalfd(2))."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (number,))
+    mask = (1 << number - 1).to_bytes(8, sys.byteorder)
+    return call("signalfd4", -1, mask, len(mask), os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def fork_sibling() -> int:

@@ -43,8 +43,8 @@ NUMBERS = {
     "faccessat2": 439,
     "mount_setattr": 442,
 }
-_OLDER = ("pivot_root", "getcwd", "keyctl", "clone")
-_BY_MACHINE = {"x86_64": (155, 79, 250, 56), "aarch64": (41, 17, 219, 220), "riscv64": (41, 17, 219, 220)}
+_OLDER = ("pivot_root", "getcwd", "keyctl", "clone", "signalfd4")
+_BY_MACHINE = {"x86_64": (155, 79, 250, 56, 289), "aarch64": (41, 17, 219, 220, 74), "riscv64": (41, 17, 219, 220, 74)}
 NUMBERS.update(zip(_OLDER, _BY_MACHINE.get(platform.machine(), ()), strict=False))
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -48,6 +48,7 @@ class Container:
         self._running = False
         self._ended = False
         self._statuses: dict[int, int] = {}  # of children that were reaped before we knew who they are
+        self._detached: list[str] = []  # clients that detached before there were peers to tell
         self._execs: dict[str, Exec] = {}
         self._exec_requests: dict[str, tuple[Channel, Message]] = {}
         self._births_inside = False
@@ -67,14 +68,12 @@ class Container:
             Channel(
                 self._loop, starter, lambda _, message, fds: self._told(message, fds), lambda _: self._starter_gone()
             )
-        decoder = Decoder()
-        for data, fds in received or ():
-            for message, message_fds in decoder.feed(data, fds):
-                self._told(message, message_fds)
+        self._received = received or []
 
     def run(self) -> None:
         """Serve the container to its end."""
         try:
+            self._catch_up()
             self._reap()
             if not self._ended or self._busy:
                 self._loop.run()
@@ -85,6 +84,14 @@ class Container:
             raise
 
     # What the starter tells.
+
+    def _catch_up(self) -> None:
+        """Hear what the starter said while we slept."""
+        decoder = Decoder()
+        for data, fds in self._received:
+            for message, message_fds in decoder.feed(data, fds):
+                self._told(message, message_fds)
+        self._received = []
 
     def _told(self, message: Message, fds: list[int]) -> None:
         match message["type"]:
@@ -97,6 +104,9 @@ class Container:
                 self._take_over(message, fds)
 
     def _take_streams(self, message: Message, fds: list[int]) -> None:
+        given = handover.named(message, fds)
+        pipes = {name: fd for name, fd in given if name != "client"}
+        self._run_dir = RunDirectory(pipes["run_dir"])
         directory, max_bytes, max_files = message["log"]
         if directory:
             try:
@@ -105,8 +115,6 @@ class Container:
                 self._log = None
         self._stdin = bool(message["stdin"])
         self._streams = self._make_streams(tty=message["tty"], stdin_once=message["stdin_once"], log=self._log)
-        given = handover.named(message, fds)
-        pipes = {name: fd for name, fd in given if name != "client"}
         if "stdout" in pipes:
             self._streams.open_pipes(pipes.get("stdin"), pipes["stdout"], pipes["stderr"])
         clients = [fd for name, fd in given if name == "client"]
@@ -127,8 +135,6 @@ class Container:
         peers: list[tuple[int, bytes, list[int]]] = []
         for name, fd in handover.named(message, fds):
             match name:
-                case "run_dir":
-                    self._run_dir = RunDirectory(fd)
                 case "pidfd":
                     self._pidfd = fd
                 case "listener":
@@ -144,6 +150,8 @@ class Container:
                     peers[-1][2].append(fd)
         for fd, rest, rest_fds in peers:
             self._server.resume(socket.socket(fileno=fd), rest, rest_fds)
+        for attach_id in self._detached:
+            self._tell_detached(attach_id)
         if self._pid in self._statuses:
             self._init_ended(self._statuses.pop(self._pid))
 
@@ -155,12 +163,20 @@ class Container:
     def _tell_oom(self) -> None:
         self._server.broadcast({"type": "oom"})
 
-    def _make_streams(self, *, tty: bool, stdin_once: bool, log: Journal | None) -> Streams:
-        def detached(attach_id: str) -> None:
+    def _tell_detached(self, attach_id: str) -> None:
+        if self._running:
             self._server.broadcast({"type": "detached", "attach_id": attach_id})
+        else:
+            self._detached.append(attach_id)
 
+    def _make_streams(self, *, tty: bool, stdin_once: bool, log: Journal | None) -> Streams:
         return Streams(
-            self._loop, tty=tty, stdin_once=stdin_once, log=log, on_detached=detached, on_idle=self._end_if_idle
+            self._loop,
+            tty=tty,
+            stdin_once=stdin_once,
+            log=log,
+            on_detached=self._tell_detached,
+            on_idle=self._end_if_idle,
         )
 
     # The end.

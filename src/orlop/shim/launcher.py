@@ -45,10 +45,10 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
-    # Ended shims are reaped by the kernel: nobody here waits for them. The rest is for the shims, which inherit it.
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # What is set here the shims inherit, and need not touch memory for: signals, and the name.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process.set_signal(number, signal.SIG_IGN)
-    process.set_name("orlop-launcher")
+    process.set_name("orlop-shim")
     _warm_up()
     gc.collect()
     gc.freeze()
@@ -80,14 +80,20 @@ class Launcher:
         self._buffer = bytearray()
         self._fds: list[int] = []
         self._spare: socket.socket | None = None
+        self._children = process.block_to_descriptor(signal.SIGCHLD)
 
     def run(self) -> None:
         """Serve until orlopd goes."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
+        poll.register(self._children, select.POLLIN)
         while True:
-            if not poll.poll(_SPARE_MILLISECONDS if self._spare is None else None):
+            ready = poll.poll(_SPARE_MILLISECONDS if self._spare is None else None)
+            if not ready:
                 self._spare = self._fork()
+                continue
+            if ready[0][0] == self._children:
+                self._reap()
                 continue
             data, fds = descriptors.recv(self._sock, _READ_SIZE)
             if not data:
@@ -96,6 +102,15 @@ class Launcher:
             self._fds += fds
             while self._pass_on():
                 pass
+
+    def _reap(self) -> None:
+        """Let go of shims that have ended."""
+        os.read(self._children, 4096)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
 
     def _pass_on(self) -> bool:
         """Give the first frame to a shim, if it is whole. Raises `SystemExit` for what can be no frame."""
@@ -123,7 +138,7 @@ class Launcher:
         ours, theirs = socket.socketpair()
         pair = socket.socketpair()
         if os.fork() == 0:
-            resident.run(theirs, *pair, [self._sock.fileno(), ours.fileno(), *self._fds])
+            resident.run(theirs, *pair, [self._sock.fileno(), self._children, ours.fileno(), *self._fds])
         for sock in (theirs, *pair):
             sock.close()
         return ours

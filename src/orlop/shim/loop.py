@@ -75,6 +75,7 @@ class Loop:
         self._wakeup = reader, writer
         signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (number,))
 
         def arrived(_: int) -> None:
             os.read(reader, 4096)

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 from typing import NoReturn
 
-from orlop.linux import descriptors, process
+from orlop.linux import descriptors
 from orlop.shim import handover, starter
 from orlop.shim.container import Container
 
@@ -37,8 +36,6 @@ def run(requests: socket.socket, ours: socket.socket, theirs: socket.socket, oth
             os.close(fd)
         os.setsid()
         os.dup2(0, 2)
-        process.set_signal(signal.SIGCHLD, signal.SIG_DFL)
-        _name(b"orlop-shim")
         if os.fork() == 0:
             starter.run(requests, theirs)
         os.close(theirs.fileno())
@@ -46,12 +43,6 @@ def run(requests: socket.socket, ours: socket.socket, theirs: socket.socket, oth
         _reside(ours)
     finally:
         os._exit(0)
-
-
-def _name(name: bytes) -> None:
-    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(fd, name)
-    os.close(fd)
 
 
 def _reside(sock: socket.socket) -> None:

@@ -137,6 +137,7 @@ class Starter:
         except StartError as error:
             self._fail(error)
         except OSError as error:
+            self._from_init()  # it may have ended, and be reaped by now, and have said why
             self._fail(StartError.from_os("shim", "unable to start the shim", error))
         if not self._done:
             self._loop.run()
@@ -154,10 +155,11 @@ class Starter:
         if self._pid == 0:
             self._sync.close()
             init.start(child_sync, self._bundle(spaces, theirs))
-        self._pidfd = os.pidfd_open(self._pid)
         child_sync.close()
         self._sync.setblocking(False)
         self._loop.add(self._sync.fileno(), READ, lambda _: self._from_init())
+        self._pidfd = os.pidfd_open(self._pid)
+        self._start_ticks = proc.start_ticks(self._pid)  # before it may run: its parent reaps it when it ends
         self._cgroup = ContainerCgroup(linux.get("cgroupsPath") or "")
         self._cgroup.create(linux.get("resources") or {})
         self._tell_init("go")
@@ -166,7 +168,6 @@ class Starter:
             return
         self._give_streams(ours, theirs)
         self._server.listen(self._run_dir.socket_path)
-        self._start_ticks = proc.start_ticks(self._pid)
         self._write_state(0)
 
     def _bundle(self, spaces: namespaces.NamespacePlan, pipes: tuple[int, int, int] | None) -> init.Bundle:
@@ -190,7 +191,7 @@ class Starter:
                 log.prepare(start.log_directory)
             except OSError as error:
                 raise StartError.from_os("log", "failed to initialize logging driver", error) from error
-        fds: list[tuple[str, int]] = []
+        fds = [("run_dir", self._run_dir.fd)]
         if ours is not None and theirs is not None:
             descriptors.close_all([fd for fd in theirs if fd >= 0])
             self._outputs = [("stdout", ours[1]), ("stderr", ours[2])]
@@ -248,7 +249,7 @@ class Starter:
         assert self._cgroup is not None
         watch = self._cgroup.watch_oom()
         listener, channels = self._server.release()
-        fds = [("run_dir", self._run_dir.fd), ("pidfd", self._pidfd)]
+        fds = [("pidfd", self._pidfd)]
         watched = [self._pidfd, *(fd for _, fd in self._outputs)]
         if listener is not None:
             fds.append(("listener", listener))

@@ -138,3 +138,12 @@ def test_exec_of_a_missing_program_is_reported(docker_py: Client) -> None:
         assert b"executable file not found" in output
     finally:
         container.remove(force=True)
+
+
+def test_the_status_of_a_container_that_was_removed_just_now_is_still_known(docker_py: Client) -> None:
+    container = docker_py.containers.run("busybox", ["sh", "-c", "exit 6"], detach=True)
+    container.wait()
+    container.remove()
+    assert docker_py.api.wait(container.id)["StatusCode"] == 6
+    with pytest.raises(NotFound):
+        docker_py.api.wait(container.id[:12])

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Container", "Registry"]
 
+REMEMBERED = 1024  # removed containers whose exit status is still known
+
 FIRST_RESTART_DELAY = 0.1  # seconds
 
 
@@ -116,6 +118,7 @@ class Registry:
         self._spawn = spawn
         self._by_id: dict[str, Container] = {}
         self._ids: dict[str, str] = {}  # by name
+        self._departed: dict[str, dict[str, Any]] = {}  # by id, the oldest first
         self._taken: set[str] = set()  # names that are being given right now
 
     async def load(self) -> None:
@@ -190,6 +193,10 @@ class Registry:
         finally:
             self._taken.discard(name)
 
+    def departed(self, container_id: str) -> dict[str, Any] | None:
+        """Return the wait answer of a container that was removed not long ago; None if nothing is known of it."""
+        return self._departed.get(container_id)
+
     def reserve(self, name: str) -> None:
         """Keep others from taking `name` while it is being given. Raises `Conflict`."""
         holder = self._ids.get(name)
@@ -234,6 +241,9 @@ class Registry:
             container.gone = False
             raise
         self._by_id.pop(container.id, None)
+        self._departed[container.id] = container.wait_answer()
+        if len(self._departed) > REMEMBERED:
+            del self._departed[next(iter(self._departed))]
         if self._ids.get(container.name) == container.id:
             del self._ids[container.name]
 

@@ -144,16 +144,33 @@ class CgroupV1(Cgroup):
 
 
 def _make(root: str, path: str, *, fill_cpuset: bool) -> None:
-    """Make the directories of `path` below `root`; the last one is made afresh."""
-    parts = path.split("/")[1:]
+    """Make the directory of `path` below `root` afresh, and those above it that are missing.
+
+    The last one is tried first: looking at what is there already can wait milliseconds for others that remove.
+    """
+    directory = root + path
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        tree.remove(directory)
+        os.mkdir(directory, 0o755)
+    except FileNotFoundError:
+        parent = path.rpartition("/")[0]
+        if not parent:
+            raise
+        _make_parent(root, parent, fill_cpuset=fill_cpuset)
+        os.mkdir(directory, 0o755)
+    if fill_cpuset:
+        cpuset.inherit(os.path.dirname(directory), directory)
+
+
+def _make_parent(root: str, path: str, *, fill_cpuset: bool) -> None:
     directory = root
-    for depth, part in enumerate(parts, 1):
+    for part in path.split("/")[1:]:
         parent, directory = directory, f"{directory}/{part}"
         try:
             os.mkdir(directory, 0o755)
         except FileExistsError:
-            if depth == len(parts):
-                tree.remove(directory)
-                os.mkdir(directory, 0o755)
+            pass
         if fill_cpuset:
             cpuset.inherit(parent, directory)

@@ -102,7 +102,7 @@ def test_a_process_on_its_way_in_cannot_be_looked_into(attacker: Attacker, pytho
         "fd /dev/null",
         "fd pipe",
         "mem",
-    }  # of the container's own programs, once they are executed
+    }  # of executed programs
     assert {item for item in seen if not item.startswith("fd /usr/")} <= of_programs
 
 

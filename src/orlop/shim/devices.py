@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from orlop.linux import mount, openat2, pty
 from orlop.shim.failure import StartError
 
-__all__ = ["DEFAULT", "Masks", "Terminal", "make_links", "make_node", "make_nodes", "open_terminal"]
+__all__ = ["DEFAULT", "Masks", "Terminal", "make_links", "make_node", "make_nodes", "open_null", "open_terminal"]
 
 DEVPTS_SUPER_MAGIC = 0x1CD1
 _NULL = (1, 3)
@@ -45,6 +45,23 @@ class Terminal(NamedTuple):
 
     master: int
     slave: int
+
+
+def open_null(root_fd: int, proc_fds: int) -> int:
+    """Open a running container's /dev/null, or another one if what it has there is none; `proc_fds` as in `child`."""
+    try:
+        fd = openat2.open_in_root(root_fd, "/dev/null", os.O_PATH)
+    except OSError:
+        return Masks().open_null()
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(*_NULL):
+            return os.open(str(fd), os.O_RDWR | os.O_CLOEXEC, dir_fd=proc_fds)
+    except OSError:  # mounted without devices
+        pass
+    finally:
+        os.close(fd)
+    return Masks().open_null()
 
 
 class Masks:

@@ -130,7 +130,6 @@ def _steps(side: ChildSide, request: ExecRequest, pipes: tuple[int, int, int] | 
         identity.set_oom_score(int(settings["oomScoreAdj"] or 0), proc_fd)
     identity.set_limits(settings.get("rlimits") or [])
     label = child.open_apparmor(proc_fd, settings)
-    null = devices.Masks().open_null() if pipes is not None and pipes[0] < 0 else -1
     try:
         if request.cgroup:
             open_cgroup(request.cgroup).join(0)
@@ -148,7 +147,7 @@ def _steps(side: ChildSide, request: ExecRequest, pipes: tuple[int, int, int] | 
         side.send("terminal", (terminal.master,))
         streams = (terminal.slave,) * 3
     else:
-        streams = (null if pipes[0] < 0 else pipes[0]), pipes[1], pipes[2]
+        streams = (devices.open_null(root_fd, proc_fds) if pipes[0] < 0 else pipes[0]), pipes[1], pipes[2]
     os.umask(0o022)
     open_working_directory(root_fd, settings.get("cwd") or "/", make=False)
     child.take_streams(streams, who, terminal=pipes is None)

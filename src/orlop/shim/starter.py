@@ -127,6 +127,7 @@ class Starter:
         self._pidfd = -1
         self._start_ticks = 0
         self._outputs: list[tuple[str, int]] = []
+        self._streams_given = False
         self._done = False
         self._ctl = self._server.add(socket.socket(fileno=start.ctl))
 
@@ -162,11 +163,11 @@ class Starter:
         self._start_ticks = proc.start_ticks(self._pid)  # before it may run: its parent reaps it when it ends
         self._cgroup = ContainerCgroup(linux.get("cgroupsPath") or "")
         self._cgroup.create(linux.get("resources") or {})
-        self._tell_init("go")
         self._from_init()  # the network namespace is there by now, and orlopd has most to do
         if self._done:
             return
-        self._give_streams(ours, theirs)
+        self._tell_init("go")
+        self._give_streams(ours, theirs)  # nothing is heard between: a program that runs comes after its streams
         self._server.listen(self._run_dir.socket_path)
         self._write_state(0)
 
@@ -209,6 +210,9 @@ class Starter:
             log=[start.log_directory, start.log_max_bytes, start.log_max_files],
             attaches=[attach.fields for attach, _ in start.attaches],
         )
+        self._streams_given = True
+        if start.tty and self._outputs:  # it was there first
+            handover.send(self._resident, "terminal", self._outputs)
 
     def _from_init(self) -> None:
         """Hear what the first process has to say, all of it."""
@@ -235,7 +239,8 @@ class Starter:
                 if any(self._start.size):
                     pty.set_size(fds[0], *self._start.size)
                 self._outputs = [("terminal", fds[0])]
-                handover.send(self._resident, "terminal", self._outputs)
+                if self._streams_given:
+                    handover.send(self._resident, "terminal", self._outputs)
             case "executing":
                 self._executing = True
             case "failed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -71,34 +72,36 @@ def test_a_failure_meanwhile_is_followed_by_a_restart_that_counts(victim: Daemon
 
 
 def test_an_attached_client_stays_attached_while_the_daemon_is_replaced(victim: Daemon) -> None:
-    command, environment = victim.command("docker")
-    client = subprocess.Popen(
-        [*command, "run", "--rm", "-i", "--name", "talk", "busybox", "cat"],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert client.stdin is not None
-    assert client.stdout is not None
-    try:
-        client.stdin.write(b"before\n")
-        client.stdin.flush()
-        assert client.stdout.readline() == b"before\n"
+    body = {"Image": "busybox", "Cmd": ["cat"], "OpenStdin": True, "StdinOnce": True}
+    victim.json("POST", "/containers/create?name=talk", body)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(victim.socket))
+        client.sendall(
+            b"POST /containers/talk/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n"
+            b"Host: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+        )
+        stream = client.makefile("rb")
+        assert b" 101 " in stream.readline()
+        while stream.readline().strip():
+            pass
+        victim.json("POST", "/containers/talk/start")
+
+        def answer(text: bytes) -> bytes:
+            client.sendall(text)
+            header = stream.read(8)
+            return stream.read(int.from_bytes(header[4:], "big"))
+
+        assert answer(b"before\n") == b"before\n"
         victim.kill()
-        client.stdin.write(b"without a daemon\n")
-        client.stdin.flush()
-        assert client.stdout.readline() == b"without a daemon\n"
+        assert answer(b"without a daemon\n") == b"without a daemon\n"
         victim.start()
-        client.stdin.write(b"after\n")
-        client.stdin.flush()
-        assert client.stdout.readline() == b"after\n"
-        client.stdin.close()
-        client.wait(20)
-    finally:
-        client.kill()
-        client.wait()
-    _until(lambda: victim.cli("docker", "ps", "-aq").stdout == "")
+        assert answer(b"after\n") == b"after\n"
+        client.shutdown(socket.SHUT_WR)
+        assert stream.read() == b""
+        stream.close()
+    assert victim.json("POST", "/containers/talk/wait") == {"StatusCode": 0}
+    victim.json("DELETE", "/containers/talk")
 
 
 def test_a_paused_container_is_still_paused_and_ports_still_answer(victim: Daemon) -> None:

@@ -104,6 +104,7 @@ def test_execs_that_race_with_the_end_of_the_container_end(attacker: Attacker) -
         with ThreadPoolExecutor(4) as pool:
             outcomes = list(pool.map(lambda _, id=container: attacker.exec(id, "sleep", "1000"), range(12)))
         assert all(outcome.code != 0 for outcome in outcomes), outcomes
+        attacker.daemon.json("POST", f"/containers/{container}/wait")
         assert not attacker.daemon.json("GET", f"/containers/{container}/json")["State"]["Running"]
 
 

@@ -145,8 +145,8 @@ def test_an_answer_differs_by_version(orlopd: Daemon, container: str, image: str
     def images(version: str) -> dict[str, Any]:
         return {found["Id"]: found for found in orlopd.json("GET", f"/v{version}/images/json")}
 
-    (new,) = images("1.51").values()
-    (old,) = images("1.40").values()
+    identity = orlopd.json("GET", f"/images/{image}/json")["Id"]
+    new, old = images("1.51")[identity], images("1.40")[identity]
     assert "VirtualSize" not in new
     assert (old["VirtualSize"], old["Containers"]) == (old["Size"], -1)
     assert "ContainerConfig" in orlopd.json("GET", f"/v1.44/images/{image}/json")

@@ -89,7 +89,7 @@ def test_a_port_that_is_taken_is_told_in_dockers_words(
     os.close(namespace)
     os.close(before)
     assert re.search(
-        r": failed to bind host port for 0\.0\.0\.0:8082:172\.\d+\.0\.\d+:80/tcp: address already in use",
+        r": failed to bind host port for 0\.0\.0\.0:8082:172\.\d+\.\d+\.\d+:80/tcp: address already in use",
         refused.stderr,
     )
 

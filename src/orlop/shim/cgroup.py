@@ -59,12 +59,15 @@ class ContainerCgroup:
             if watch.rearm:
                 os.lseek(watch.descriptor, 0, os.SEEK_SET)
             os.read(watch.descriptor, 4096)
-            kills = self.oom_kills()
-            if kills > self._reported:
-                self._reported = kills
+            if self.news_of_oom():
                 on_kill()
 
         loop.add(watch.descriptor, watch.events, told)
+
+    def news_of_oom(self) -> bool:
+        """Say whether a process was killed for want of memory since this was asked last."""
+        known, self._reported = self._reported, self.oom_kills()
+        return self._reported > known
 
     def oom_kills(self) -> int:
         """Return how many processes were killed for want of memory."""

@@ -213,6 +213,8 @@ class Container:
         ending = self._ending()
         assert self._run_dir is not None
         self._run_dir.write_exit(ending)
+        if self._cgroup.news_of_oom():  # the end was quicker than the kernel's word
+            self._tell_oom()
         self._server.broadcast({"type": "exited", **ending})
         self._ended = True
         self._run_dir.forget("state.json", "shim.sock")

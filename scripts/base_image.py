@@ -3,7 +3,8 @@
 
 ``base_image.py [--busybox PROGRAM] [--tag NAME] FILE`` writes a `docker save` archive (with an OCI layout inside, as
 Docker 25 and newer write it) of one layer: the static busybox program, a link for each of its applets, and the few
-files that programs expect. Its bytes depend on the program alone, so that the image has the same id everywhere.
+files that programs expect. Its bytes depend on the program and its date alone, so that the image has the same id
+wherever the same package is installed; the environment's SOURCE_DATE_EPOCH (seconds) stands for the date if it is set.
 Needs nothing but the standard library; FILE may be ``-``.
 """
 
@@ -14,11 +15,13 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 DIRECTORIES = {
@@ -50,7 +53,6 @@ FILES = {
 }
 MODES = {"etc/shadow": 0o640}
 GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
-CREATED = "1970-01-01T00:00:00Z"
 
 
 def layer(busybox: bytes, applets: list[str]) -> bytes:
@@ -79,16 +81,17 @@ def tar(entries: list[tuple[str, int, bytes, bytes, str]]) -> bytes:
     return buffer.getvalue()
 
 
-def archive(busybox: bytes, applets: list[str], tag: str) -> bytes:
-    """Return the image as an archive that `docker load` and `orlop load` take."""
+def archive(busybox: bytes, applets: list[str], tag: str, seconds: int) -> bytes:
+    """Return the image as an archive that `docker load` and `orlop load` take; it was made at a unix time."""
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
     uncompressed = layer(busybox, applets)
     packed = gzip.compress(uncompressed, 9, mtime=0)
     config = document(
         {
             "architecture": GO_NAMES.get(platform.machine(), platform.machine()),
             "config": {"Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-            "created": CREATED,
-            "history": [{"created": CREATED, "created_by": "busybox with its applets", "comment": "base image"}],
+            "created": created,
+            "history": [{"created": created, "created_by": "busybox with its applets", "comment": "base image"}],
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [digest(uncompressed)]},
         }
@@ -146,6 +149,14 @@ def find_busybox(name: str) -> Path:
     return program
 
 
+def date(program: Path) -> int:
+    """Return the image's date as a unix time: that of the program, which Debian's packages carry with them."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if given and not (given.isascii() and given.isdecimal()):
+        sys.exit(f"base_image: SOURCE_DATE_EPOCH is not a number of seconds: {given}")
+    return int(given) if given else int(program.stat().st_mtime)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--busybox", default="busybox", help="the static busybox program")
@@ -154,7 +165,7 @@ def main() -> None:
     arguments = parser.parse_args()
     program = find_busybox(arguments.busybox)
     applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    data = archive(program.read_bytes(), sorted(set(applets)), arguments.tag)
+    data = archive(program.read_bytes(), sorted(set(applets)), arguments.tag, date(program))
     if arguments.file == "-":
         if sys.stdout.isatty():
             sys.exit("base_image: not writing an archive to a terminal")

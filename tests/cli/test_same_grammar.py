@@ -217,7 +217,7 @@ def test_words_behind_the_image_belong_to_the_command(engine: FakeEngine, docker
     ):
         assert orlop(*line.split()) == docker(*line.split())
     bodies = [
-        (request.json.get("Cmd"), request.json.get("Env"), request.query)
+        (request.json.get("Cmd"), sorted(request.json.get("Env") or ()), request.query)  # docker's Env is in no order
         for request in engine.asked("POST", "/containers/create")
     ]
     assert bodies[::2] == bodies[1::2]

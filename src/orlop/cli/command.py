@@ -76,7 +76,7 @@ def exactly(number: int) -> Arity:
 class Command:
     """One command. `usage` is what follows its name; `run` gets the session, the flags and the arguments.
 
-    `complete` names what its arguments are, for shell completion: "container", "image", "volume" or nothing.
+    `complete` names what its arguments are, for shell completion: "container", "image", "network", "volume" or nothing.
     """
 
     __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage")

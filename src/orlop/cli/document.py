@@ -16,6 +16,7 @@ _MAPS = frozenset(
         "Annotations",
         "Attributes",
         "Config",
+        "Containers",
         "Data",
         "DriverOpts",
         "ExposedPorts",

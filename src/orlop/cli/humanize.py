@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 
-__all__ = ["ago", "bytes_size", "duration", "human_size", "local_time", "rfc3339"]
+__all__ = ["ago", "bytes_size", "duration", "go_time", "human_size", "local_time", "rfc3339"]
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
@@ -58,6 +59,16 @@ def ago(created: float) -> str:
 def local_time(seconds: int) -> str:
     """Return a unix time as Go prints a time.Time, "2026-11-24 08:00:00 +0000 UTC"."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds))
+
+
+def go_time(text: str) -> str:
+    """Return an RFC 3339 time as Go prints a time.Time that was parsed from it."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
+    if match is None:
+        return text
+    date, clock, fraction, zone = match.groups(default="")
+    offset = "+0000" if zone == "Z" else zone.replace(":", "")
+    return f"{date} {clock}{fraction.rstrip('0').rstrip('.')} {offset} {'UTC' if offset == '+0000' else offset}"
 
 
 def rfc3339(seconds: int, nanoseconds: int | None = None) -> str:

@@ -48,8 +48,8 @@ class Joined:
 
     `wait` opens a request for the exit status and is called at once; called again (with True) it asks once more, for a
     container that may have ended meanwhile: a daemon that restarts drops the request and not the terminal. `on_signal`
-    gets the name of each signal to pass on; without it the client ends with the `patience`th of INT and TERM. `resize`
-    tells the daemon the terminal's present size and raises `Error` when it cannot.
+    gets the name of each signal to pass on; without it HUP ends the client, and without `wait` INT and TERM do, too.
+    `resize` tells the daemon the terminal's present size and raises `Error` when it cannot.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class Joined:
         wait: Callable[[bool], Response] | None = None,
         on_signal: Callable[[str], None] | None = None,
         resize: Callable[[], None] | None = None,
-        patience: int = 1,
     ) -> None:
         self._stream = stream
         self._relay = relay
@@ -81,8 +80,6 @@ class Joined:
         self._scanner = Scanner(_keys(detach_keys)) if tty and stdin else None
         self._unsent = b""
         self._half_closed = not stdin
-        self._patience = patience
-        self._terminations = 0
         self._wait_body = b""
         self._ended: dict[str, object] | None = None
         self.detached = False
@@ -193,10 +190,8 @@ class Joined:
                 self.try_resize()
             elif self._on_signal is not None:
                 self._on_signal(signal_name(number))
-            elif number in TERMINATING:
-                self._terminations += 1
-                if self._terminations >= self._patience or number == signal.SIGHUP:
-                    raise CommandError(status=128 + number)
+            elif number == signal.SIGHUP or (number in TERMINATING and self._ask is None):
+                raise CommandError(status=128 + number)
 
     def try_resize(self) -> None:
         """Tell the daemon the terminal's size; what is not there yet is tried again shortly after."""

@@ -14,7 +14,7 @@ from orlop.cli.flags import BOOL, LIST, STRING, Flag, Options, parse_arguments
 from orlop.cli.session import Session
 from orlop.cli.tree import GROUPS, Tree
 from orlop.client.config import config_directory
-from orlop.client.endpoint import Selection
+from orlop.client.endpoint import DEFAULT_CONTEXT, Selection
 from orlop.errors import Error
 
 __all__ = ["GLOBAL_FLAGS", "main", "run"]
@@ -44,10 +44,14 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain about it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         status = status or 141
     sys.exit(status)
+
+
+def _abandon_output() -> None:
+    """Let standard output go nowhere: its reader has left, and the interpreter must not complain when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -71,7 +75,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
     sys.stderr.write(message + "\n")
 
 
@@ -109,7 +116,7 @@ def _dispatch(tree: Tree, options: Options, words: list[str]) -> int:
     path = (*path, words[0]) if words else path
     entry = tree.by_path.get(path)
     if entry is None:
-        raise _unknown_command(path)
+        raise _unknown_command(path, options)
     command = entry.load()
     assert isinstance(command, Command)
     name = " ".join((PROGRAM, *entry.canonical(path)))
@@ -146,12 +153,27 @@ def _usage_error(error: FlagError, name: str, usage: str) -> CommandError:
     return CommandError(f"{error}\n\nUsage:  {usage}\n\nRun '{name} --help' for more information", 125)
 
 
-def _unknown_command(path: tuple[str, ...]) -> CommandError:
+def _unknown_command(path: tuple[str, ...], options: Options) -> CommandError:
+    from orlop.cli.absent import absent_command
+
+    if absent := absent_command(path, _environment(options)):
+        return CommandError(absent)
     text = f"{PROGRAM}: unknown command: {' '.join((PROGRAM, *path))}\n\n"
     group = " ".join((PROGRAM, *path[:-1]))
     if len(path) > 1:
         text += f"Usage:  {group}\n\n"
     return CommandError(f"{text}Run '{group} --help' for more information")
+
+
+def _environment(options: Options) -> dict[str, str]:
+    """Return the variables with which docker's command reaches the daemon of this command line."""
+    try:
+        endpoint = _session(options).endpoint
+    except (CommandError, Error):
+        return {}
+    if endpoint.context != DEFAULT_CONTEXT:
+        return {"DOCKER_CONTEXT": endpoint.context}
+    return {"DOCKER_HOST": endpoint.host}
 
 
 def _show_group(tree: Tree, path: tuple[str, ...], stream: TextIO) -> int:

@@ -35,6 +35,7 @@ class Entry:
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
+    "network": "Manage networks",
     "system": "Manage Orlop",
     "volume": "Manage volumes",
 }
@@ -77,6 +78,8 @@ TABLE = (
     Entry("volume:remove", "Remove volumes", "volume rm", "volume remove"),
     Entry("inspect:inspect_volume", "Show all details of volumes", "volume inspect"),
     Entry("prune:volumes", "Remove unused local volumes", "volume prune"),
+    Entry("network:list_networks", "List networks", "network ls", "network list"),
+    Entry("inspect:inspect_network", "Show all details of networks", "network inspect"),
     Entry("inspect:inspect", "Show all details of containers, images, volumes and networks", "inspect"),
     Entry("system:events", "Watch what happens in the daemon", "system events", "events"),
     Entry("info:info", "Show information on the daemon and its host", "system info", "info"),

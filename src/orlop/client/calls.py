@@ -227,15 +227,15 @@ def image_pull(image: str, *, tag: str = "", platform: str = "", auth: str = "")
     return Call("POST", "/images/create", returns_raw, query=query, headers=headers)
 
 
-# Networks, as far as `inspect` and `system prune` need them
+# Networks
 
 
-def network_list() -> Call[list[Json]]:
-    return Call("GET", "/networks", returns_json)
+def network_list(filters: Filters | None = None) -> Call[list[Json]]:
+    return Call("GET", "/networks", returns_json, query={"filters": encode_filters(filters)})
 
 
-def network_inspect_raw(name: str) -> Call[bytes]:
-    return Call("GET", path("networks", name), returns_raw)
+def network_inspect_raw(name: str, *, verbose: bool = False) -> Call[bytes]:
+    return Call("GET", path("networks", name), returns_raw, query={"verbose": "true" if verbose else ""})
 
 
 def network_prune(filters: Filters | None = None) -> Call[Json]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from orlop.client.config import ConfigFile
 from orlop.errors import Error
 
-__all__ = ["DEFAULT_HOST", "Endpoint", "Selection", "TLSFiles", "parse_host", "resolve"]
+__all__ = ["DEFAULT_CONTEXT", "DEFAULT_HOST", "Endpoint", "Selection", "TLSFiles", "parse_host", "resolve"]
 
 DEFAULT_HOST = "unix:///run/orlop/orlop.sock"
 DEFAULT_CONTEXT = "default"

@@ -1,11 +1,14 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +17,16 @@ SCRIPT = Path(__file__).resolve().parents[3] / "scripts/base_image.py"
 pytestmark = pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox-static")
 
 
-def make(path: Path) -> bytes:
-    subprocess.run([sys.executable, SCRIPT, "--tag", "own:1", path], check=True)
+def make(path: Path, **environment: str) -> bytes:
+    kept = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    subprocess.run([sys.executable, SCRIPT, "--tag", "own:1", path], check=True, env={**kept, **environment})
     return path.read_bytes()
+
+
+def config_of(data: bytes) -> Any:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        (image,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        return json.loads(archive.extractfile(image["Config"]).read())  # type: ignore[union-attr]
 
 
 def test_the_archive_is_the_same_each_time_and_every_digest_is_right(tmp_path: Path) -> None:
@@ -44,3 +54,11 @@ def test_the_layer_has_a_shell_users_and_an_open_tmp(tmp_path: Path) -> None:
             assert tree.getmember("etc/shadow").mode == 0o640
             assert b"root:x:0:0:" in tree.extractfile("etc/passwd").read()  # type: ignore[union-attr]
             assert {(member.uid, member.gid, member.mtime) for member in tree} == {(0, 0, 0)}
+
+
+def test_the_image_is_as_old_as_its_program_unless_the_environment_dates_it(tmp_path: Path) -> None:
+    program = Path(shutil.which("busybox") or "")
+    of_program = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(program.stat().st_mtime))
+    assert config_of(make(tmp_path / "a"))["created"] == of_program
+    config = config_of(make(tmp_path / "b", SOURCE_DATE_EPOCH="1700000000"))
+    assert config["created"] == config["history"][0]["created"] == "2023-11-14T22:13:20Z"

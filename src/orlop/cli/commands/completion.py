@@ -118,7 +118,7 @@ def _wants_argument(command: Command, words: Sequence[str]) -> bool:
 
 def _names(session: Session, kind: str, last: str) -> Iterable[tuple[str, str]]:
     try:
-        found = {"container": _containers, "image": _images, "volume": _volumes}[kind](session)
+        found = {"container": _containers, "image": _images, "network": _networks, "volume": _volumes}[kind](session)
     except errors.Error:  # completion has nobody to tell
         return
     for name, help in found:
@@ -137,6 +137,10 @@ def _images(session: Session) -> list[tuple[str, str]]:
         for item in session.engine.do(calls.image_list())
         for tag in item.get("RepoTags") or ()
     ]
+
+
+def _networks(session: Session) -> list[tuple[str, str]]:
+    return [(network["Name"], network["Driver"]) for network in session.engine.do(calls.network_list())]
 
 
 def _volumes(session: Session) -> list[tuple[str, str]]:

@@ -265,7 +265,6 @@ def _run_joined(session: Session, options: Options, body: Json, container: str) 
             wait=lambda again: open_wait(session, container, removed=options.rm, again=again),
             on_signal=(lambda name: kill_quietly(engine, container, name)) if options.sig_proxy else None,
             resize=resize if tty else None,
-            patience=3,
         )
         try:
             engine.do(calls.container_start(container))

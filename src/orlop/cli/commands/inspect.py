@@ -18,7 +18,7 @@ from orlop.client import calls
 from orlop.client.call import Call
 from orlop.formats.template import go_json, go_quote
 
-__all__ = ["inspect", "inspect_container", "inspect_image", "inspect_volume"]
+__all__ = ["inspect", "inspect_container", "inspect_image", "inspect_network", "inspect_volume"]
 
 _FORMAT = Flag("format", "f", STRING, "How to print: 'json' or a Go template")
 _SIZE = Flag("size", "s", BOOL, "Show the sizes of containers")
@@ -101,6 +101,22 @@ def inspect_image(session: Session, options: Options, arguments: list[str]) -> N
         options.format,
         arguments,
         lambda name: session.engine.do(calls.image_inspect_raw(name, platform=platform)),
+    )
+
+
+@command(
+    "[OPTIONS] NETWORK [NETWORK...]",
+    at_least(1),
+    flags=(_FORMAT, Flag("verbose", "v", BOOL, "Ask a swarm's managers for more")),
+    complete="network",
+)
+def inspect_network(session: Session, options: Options, arguments: list[str]) -> None:
+    """Show networks."""
+    _show(
+        session,
+        options.format,
+        arguments,
+        lambda name: session.engine.do(calls.network_inspect_raw(name, verbose=options.verbose)),
     )
 
 

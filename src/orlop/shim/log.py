@@ -23,6 +23,7 @@ _BLOCK = 256 << 10
 _LONGEST = journal.HEADER.size + journal.MAX_PAYLOAD
 _MODE = 0o640
 _NO_LIMIT = 1 << 62
+_NEXT = "journal.next"  # an empty file that is about to become the newest
 
 
 def prepare(directory: str) -> None:
@@ -42,6 +43,7 @@ class Journal:
         os.makedirs(directory, 0o700, exist_ok=True)
         self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._max_bytes = max_bytes if max_bytes > 0 else _NO_LIMIT
+        self._overflow = 2 * self._max_bytes
         self._max_files = max(1, max_files)
         self._fd = self._open_current()
         self._offset = self._find_end()
@@ -52,18 +54,17 @@ class Journal:
         """Append a record; say whether it is in the journal now."""
         size = journal.HEADER.size + len(data)
         try:
-            if self._offset and self._offset + size > self._max_bytes:
-                self._rotate()
+            if self._is_full(size) and not self._rotate() and self._offset + size > self._overflow:
+                return self._drop(len(data))
             written = os.pwritev(self._fd, (pack_header(stream, time.time_ns(), len(data)), data), self._offset)
         except OSError:
             written = 0
         if written == size:
             self._offset += size
             return True
-        self.dropped += len(data)
         if written:
             self._cut()
-        return False
+        return self._drop(len(data))
 
     def reopen(self) -> None:
         """Open the files anew: someone else has moved or removed them."""
@@ -114,20 +115,37 @@ class Journal:
         """The file that is written (its number in the row) and where the next record goes."""
         return self._sequence, self._offset
 
-    def _rotate(self) -> None:
-        for number in range(self._max_files - 1, 0, -1):
-            try:
-                os.rename(
-                    file_name(number - 1), file_name(number), src_dir_fd=self._directory, dst_dir_fd=self._directory
-                )
-            except FileNotFoundError:
-                continue
-        if self._max_files == 1:
-            os.unlink(file_name(0), dir_fd=self._directory)
-        fd = self._open_current()
+    def _is_full(self, size: int) -> bool:
+        return self._offset > 0 and self._offset + size > self._max_bytes
+
+    def _drop(self, size: int) -> bool:
+        self.dropped += size
+        return False
+
+    def _rotate(self) -> bool:
+        """Begin a new file in place of the present one; False if none can be made.
+
+        The new file is there before an old one moves, and renames need no room: what fails costs no history.
+        """
+        try:
+            fd = self._open(_NEXT, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        except OSError:
+            return False
+        try:
+            for number in range(self._max_files - 1, 0, -1):
+                with suppress(FileNotFoundError):
+                    self._rename(file_name(number - 1), file_name(number))
+            self._rename(_NEXT, file_name(0))
+        except OSError:
+            os.close(fd)
+            return False
         os.close(self._fd)
         self._fd, self._offset = fd, 0
         self._sequence += 1
+        return True
+
+    def _rename(self, old: str, new: str) -> None:
+        os.rename(old, new, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def _open_current(self) -> int:
         return self._open(file_name(0), os.O_RDWR | os.O_CREAT)

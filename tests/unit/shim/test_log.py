@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,39 @@ def test_a_full_disk_drops_records_and_writing_goes_on(tmp_path: Path, monkeypat
     assert journal.dropped == 4
     journal.close()
     assert payloads(tmp_path / "journal") == [b"one", b"two"]
+
+
+@pytest.fixture
+def two_inodes_left(tmp_path: Path) -> Iterator[Path]:
+    """A file system that has room for two files and no more."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3,size=1m", "tmpfs", tmp_path], check=True)
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_a_disk_without_room_for_a_new_file_costs_no_history_and_the_log_goes_on(
+    two_inodes_left: Path, files: int
+) -> None:
+    journal = Journal(str(two_inodes_left), 100, files)
+    journal.write(STDOUT, b"0" * 60)
+    other = two_inodes_left / "other"
+    other.touch()
+    assert journal.write(STDOUT, b"1" * 60)
+    assert not journal.write(STDOUT, b"2" * 60)  # not without end
+    assert payloads(two_inodes_left / "journal") == [b"0" * 60, b"1" * 60]
+    other.unlink()
+    assert journal.write(STDOUT, b"3" * 60)
+    assert journal.dropped == 60
+    assert payloads(two_inodes_left / "journal") == [b"3" * 60]
+    if files > 1:
+        assert payloads(two_inodes_left / "journal.1") == [b"0" * 60, b"1" * 60]
+    assert not (two_inodes_left / "journal.next").exists()
+    journal.close()
 
 
 def test_a_cursor_reads_over_rotations_what_it_still_has_to(tmp_path: Path) -> None:

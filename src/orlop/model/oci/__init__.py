@@ -1,0 +1,1 @@
+"""OCI documents, and those of Docker's schema 2 that came before them: manifests and indexes."""

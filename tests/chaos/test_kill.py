@@ -147,6 +147,41 @@ def test_a_shim_killed_while_no_daemon_runs_is_found_out(victim: Daemon) -> None
     assert (_state(victim, "orphan")["Status"], _state(victim, "orphan")["ExitCode"]) == ("exited", 137)
 
 
+def test_containers_that_join_or_are_linked_to_others_are_started_after_them(victim: Daemon) -> None:
+    always = ("run", "-d", "--restart", "always")
+    sleep = ("busybox", "sleep", "1000")
+    victim.cli("docker", *always, "--name", "owner", "--ipc", "shareable", *sleep)
+    victim.cli(
+        "docker", *always, "--name", "joined", "--network", "container:owner", "--ipc", "container:owner", *sleep
+    )
+    victim.cli("docker", *always, "--name", "guest", "--pid", "container:joined", *sleep)
+    victim.cli("docker", *always, "--name", "linked", "--link", "owner:alias", *sleep)
+    victim.cli("docker", "kill", "owner", "joined", "guest", "linked")
+    victim.restart()
+    for name in ("owner", "joined", "guest", "linked"):
+        _until(lambda name=name: _state(victim, name)["Status"] == "running")  # type: ignore[misc]
+    assert _namespace(victim, "joined", "net") == _namespace(victim, "owner", "net")
+    assert _namespace(victim, "guest", "pid") == _namespace(victim, "joined", "pid")
+
+
+def test_containers_that_join_each_other_in_a_circle_get_an_error_and_hold_up_nobody(victim: Daemon) -> None:
+    always = ("run", "-d", "--restart", "always")
+    sleep = ("busybox", "sleep", "1000")
+    victim.cli("docker", *always, "--name", "first", *sleep)
+    victim.cli("docker", *always, "--name", "second", "--network", "container:first", *sleep)
+    victim.cli("docker", "rm", "-f", "first")
+    victim.cli("docker", *always, "--name", "first", "--network", "container:second", *sleep)
+    victim.cli("docker", *always, "--name", "third", "--network", "container:second", *sleep)
+    victim.cli("docker", *always, "--name", "other", *sleep)
+    _end_without_daemon(victim)
+    victim.start()
+    _until(lambda: _state(victim, "other")["Status"] == "running")
+    for name in ("first", "second"):
+        assert "in a circle: first, second" in str(_state(victim, name)["Error"])
+    _until(lambda: "second is not running" in str(_state(victim, "third")["Error"]))
+    assert {_state(victim, name)["Status"] for name in ("first", "second")} == {"exited"}
+
+
 def test_state_of_another_boot_is_not_believed(victim: Daemon) -> None:
     identity = victim.cli("docker", "run", "-d", "--name", "old", "busybox", "sleep", "1000").stdout.strip()
     victim.cli("docker", "kill", "old")
@@ -193,6 +228,19 @@ def test_kills_in_the_middle_of_starts_leave_no_half_started_container(victim: D
             victim.cli("docker", "rm", "-f", *names)
         _until(lambda: not list((victim.exec_root / "c").iterdir()))
         assert not [path for parent in victim.cgroup_parents() for path in parent.iterdir() if path.is_dir()]
+
+
+def _end_without_daemon(daemon: Daemon) -> None:
+    """Kill the daemon and then every container."""
+    daemon.kill()
+    for file in (daemon.exec_root / "c").glob("*/state.json"):
+        state = json.loads(file.read_text())
+        os.kill(state["shim_pid"], signal.SIGKILL)
+        _until(lambda pid=state["pid"]: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
+
+
+def _namespace(daemon: Daemon, name: str, kind: str) -> str:
+    return os.readlink(f"/proc/{_state(daemon, name)['Pid']}/ns/{kind}")
 
 
 def _state(daemon: Daemon, name: str) -> dict[str, object]:

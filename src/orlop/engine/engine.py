@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from orlop.engine import reconcile
+from orlop.engine import reconcile, revival
 from orlop.engine.background import Background
 from orlop.engine.config import EngineConfig
 from orlop.engine.containers.registry import Registry
@@ -116,7 +116,7 @@ class Engine:
             parts.push_async_callback(self.bridge.close)
         await reconcile.sweep(self)
         parts.push_async_callback(self._background.close)
-        reconcile.restart_wanted(self)
+        revival.restart_wanted(self)
         self.spawn(asyncio.to_thread(self._compile_seccomp), "compiling the seccomp profile")
 
     async def _open_bridge(self) -> BridgeDriver | None:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, exit, places, remove, start
+from orlop.engine.containers import events, exit, places
 from orlop.engine.containers.registry import Container
-from orlop.errors import Error, Unavailable
+from orlop.errors import Unavailable
 from orlop.linux import cgroup, proc
 from orlop.runtime.runtime import Exit, Task
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["adopt", "restart_wanted", "sweep"]
+__all__ = ["adopt", "sweep"]
 
 log = logging.getLogger(__name__)
 
@@ -108,33 +108,6 @@ async def sweep(engine: Engine) -> None:
             engine.supervisor.follow(container, container.task)
     await asyncio.to_thread(_sweep_cgroups, engine)
     await asyncio.to_thread(_sweep_directories, engine)
-
-
-def restart_wanted(engine: Engine) -> None:
-    """Start what should be running: begun restarts, `always` and `unless-stopped`; finish `--rm`."""
-    for container in engine.containers:
-        host, state = container.record.host_config, container.state
-        if container.running:
-            continue
-        if state.status == "removing" or (host.auto_remove and (state.finished_at or state.status == "exited")):
-            engine.spawn(remove.remove_gone(engine, container), f"remove {container.id[:12]}")
-            continue
-        policy = host.restart_policy.name
-        ran = state.started_at > 0
-        if state.status == "restarting":
-            engine.spawn(exit.restart(engine, container), f"restart of {container.id[:12]}")
-        elif ran and (policy == "always" or (policy == "unless-stopped" and not container.record.stopped_by_user)):
-            engine.spawn(_start(engine, container), f"start {container.id[:12]}")
-
-
-async def _start(engine: Engine, container: Container) -> None:
-    async with container.lock:
-        if container.running or engine.closing:
-            return
-        try:
-            await start.start_locked(engine, container)
-        except Error as error:
-            log.warning("container %s could not be started again: %s", container.id[:12], error)
 
 
 def _sweep_cgroups(engine: Engine) -> None:

@@ -13,7 +13,7 @@ from orlop.model.record import ContainerRecord, EndpointRecord
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["check", "environment", "host_entries"]
+__all__ = ["check", "environment", "host_entries", "targets"]
 
 # What another container's environment has of its own and does not pass on.
 PRIVATE = ("HOME", "PATH", "HOSTNAME", "TERM")
@@ -29,6 +29,11 @@ def check(engine: Engine, host: HostConfig) -> None:
         raise InvalidArgument("conflicting options: container type network can't be used with links")
     for link in host.links:
         _target(engine, link)
+
+
+def targets(host: HostConfig) -> list[str]:
+    """Return the references of the containers that a container is linked to."""
+    return [link.partition(":")[0] for link in host.links or []]
 
 
 def host_entries(engine: Engine, record: ContainerRecord) -> list[tuple[str, list[str]]]:

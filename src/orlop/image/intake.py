@@ -50,6 +50,7 @@ class _Opened:
     directory: Path | None
     unpacked: Unpacked
     diff_id: Digest | None  # of a compressed layer
+    tar_size: int
 
 
 class LayerIntake:
@@ -75,6 +76,11 @@ class LayerIntake:
         """Take the next bytes; wait while the stages are behind."""
         self._keeping.put(block)
         self._opening.put(block)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something went wrong already, so that feeding more is in vain."""
+        return self._keeping.failed or self._opening.failed
 
     def finish(self) -> None:
         """Say that nothing follows; does not wait."""
@@ -113,6 +119,7 @@ class LayerIntake:
             media_type=media_type(self._compression),
             size=kept.size,
             unpacked_size=opened.unpacked.size,
+            tar_size=opened.tar_size,
         )
         return TakenLayer(record, opened.directory, opened.unpacked.alone)
 
@@ -144,7 +151,7 @@ class LayerIntake:
         if unpacked is None:
             self._depot.scratch.discard(directory)
             self._directory = None
-        return _Opened(self._directory, unpacked or Unpacked(alone=False), stream.digest)
+        return _Opened(self._directory, unpacked or Unpacked(alone=False), stream.digest, stream.size)
 
     @property
     def _hashes_plain(self) -> bool:
@@ -159,13 +166,14 @@ class _Plain:
 
     def __init__(self, source: Read, limits: Limits, hashed: bool) -> None:
         self._source = source
-        self._left = limits.size + _SLACK
+        self._limit = limits.size + _SLACK
+        self.size = 0
         self._hasher = Digest.hasher() if hashed else None
 
     def read(self) -> bytes | memoryview:
         block = self._source()
-        self._left -= len(block)
-        if self._left < 0:
+        self.size += len(block)
+        if self.size > self._limit:
             raise InvalidArgument("the layer is too large")
         if self._hasher is not None:
             self._hasher.update(block)

@@ -116,13 +116,17 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
 
 
 class LayerRecord(Record, frozen=True, kw_only=True):
-    """A layer as an image names it. `blob` is the digest of the kept (compressed) blob, `size` its bytes."""
+    """A layer as an image names it. `blob` is the digest of the kept (compressed) blob, `size` its bytes.
+
+    `tar_size` is the bytes of the plain tar, 0 where that was not noted.
+    """
 
     diff_id: str
     blob: str = ""
     media_type: str = ""
     size: int = 0
     unpacked_size: int = 0
+    tar_size: int = 0
 
 
 class ImageRecord(Record, frozen=True, kw_only=True):

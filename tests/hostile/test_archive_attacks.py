@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from orlop.errors import InvalidArgument
 from orlop.formats.tar.reader import TarReader
-from orlop.image.removal import remove_tree
 from orlop.image.unpack import Limits, NeedsParents, unpack
+from orlop.linux.tree import remove_tree
 from support import archives
 from support.archives import Image, Lab, Member, layer, member
 

@@ -16,10 +16,10 @@ import pytest
 from orlop.errors import InvalidArgument
 from orlop.formats.tar.reader import TarReader
 from orlop.image.attributes import IMPLIED_ROOT, OPAQUE_XATTR
-from orlop.image.removal import remove_tree
 from orlop.image.snapshots.overlay import OPTIONS
 from orlop.image.unpack import Limits, NeedsParents, Unpacked, unpack
 from orlop.linux.mount import detached_overlay
+from orlop.linux.tree import remove_tree
 from support.archives import layer, member
 
 pytestmark = pytest.mark.root

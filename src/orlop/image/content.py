@@ -41,6 +41,13 @@ class Content:
         except FileNotFoundError:
             raise _missing(digest) from None
 
+    def allocated(self, digest: Digest) -> int:
+        """Return the bytes that a blob takes on the disk, 0 if there is none."""
+        try:
+            return self.path(digest).stat().st_blocks * 512  # stat(2): whatever the blocks of the file system
+        except FileNotFoundError:
+            return 0
+
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading. Raises `NotFound`."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from orlop.formats.digest import Digest
 from orlop.image.content import Content
 from orlop.image.layers import Layers
 from orlop.image.leases import Leases
@@ -26,3 +27,7 @@ class Depot:
     scratch: Scratch
     leases: Leases
     known: Callable[[str], LayerRecord | None]
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a blob (its digest) or a layer (its directory's name)."""
+        return self.content.has(Digest.parse(name)) if ":" in name else self.layers.has(name)

@@ -72,6 +72,10 @@ class Images:
         """Iterate over every image, in no order; those that only containers keep are not among them."""
         return iter([record for record in self._records.values() if not record.removed])
 
+    def records(self) -> list[ImageRecord]:
+        """Return every image, those too that were deleted while containers use them."""
+        return list(self._records.values())
+
     def get(self, image_id: str) -> ImageRecord:
         """Return an image by its whole id, even one that was deleted while containers use it. Raises `NotFound`."""
         record = self._records.get(image_id)

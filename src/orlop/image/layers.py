@@ -17,6 +17,7 @@ from orlop.formats.identity import chain_ids
 from orlop.image.attributes import IMPLIED_ROOT, OPAQUE_XATTR
 from orlop.image.content import sync_directory
 from orlop.image.scratch import Scratch
+from orlop.linux.tree import measure
 from orlop.model.record import ImageRecord
 
 __all__ = ["Layers", "chain_name", "diff_name"]
@@ -46,6 +47,7 @@ class Layers:
         self._names = set(os.listdir(path)) - {_EMPTY}
         self._lock = threading.Lock()
         self._opaque: dict[str, bool] = {}  # layers never change, so what is known of one stays true
+        self._allocated: dict[str, int] = {}
 
     def has(self, name: str) -> bool:
         return name in self._names
@@ -68,7 +70,24 @@ class Layers:
         with self._lock:
             self._names.discard(name)
             self._opaque.pop(name, None)
+            self._allocated.pop(name, None)
             self.scratch.discard(self.path / name)
+
+    def allocated(self, name: str) -> int:
+        """Return the bytes that a layer takes on the disk, 0 if it is not there."""
+        known = self._allocated.get(name)
+        if known is None:
+            known = measure(self.path / name).allocated
+            with self._lock:
+                if name in self._names:
+                    self._allocated[name] = known
+        return known
+
+    def allocated_by_all(self) -> int:
+        """Return the bytes on the disk of the whole directory, what is in it and no layer included."""
+        others = [name for name in os.listdir(self.path) if name not in self._names]
+        own = self.path.stat().st_blocks * 512 + sum(measure(self.path / name).allocated for name in others)
+        return own + sum(self.allocated(name) for name in self.names())
 
     def sync_names(self) -> None:
         """Make the names of new layers durable."""

@@ -12,10 +12,11 @@ import logging
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 
-from orlop.image.removal import remove_tree
 from orlop.linux.filesystem import clear_protection
+from orlop.linux.tree import Stopped, remove_tree
 
 __all__ = ["Scratch"]
 
@@ -32,7 +33,7 @@ class Scratch:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._numbers = itertools.count()
         self._prefix = f"{os.getpid()}-{os.urandom(4).hex()}"
-        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Path | threading.Event | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="image-removal", daemon=True)
         self._thread.start()
@@ -65,12 +66,15 @@ class Scratch:
         self._queue.put(target)
         return True
 
-    def settle(self) -> None:
-        """Wait until everything that was discarded so far is gone."""
-        done = self.directory("mark")
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until all that was discarded so far is gone, at most `timeout` seconds; tell whether it is."""
+        done = threading.Event()
         self._queue.put(done)
-        while done.exists() and self._thread.is_alive():
-            self._closing.wait(0.005)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not done.wait(0.1 if deadline is None else min(0.1, max(0, deadline - time.monotonic()))):
+            if not self._thread.is_alive() or (deadline is not None and time.monotonic() >= deadline):
+                return done.is_set()
+        return True
 
     def close(self) -> None:
         """Stop removing after the present piece; the next start goes on with the rest."""
@@ -79,11 +83,14 @@ class Scratch:
         self._thread.join()
 
     def _work(self) -> None:
-        while (path := self._queue.get()) is not None and not self._closing.is_set():
+        while (item := self._queue.get()) is not None and not self._closing.is_set():
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
             try:
-                self._remove(path)
+                self._remove(item)
             except OSError as error:
-                log.warning("cannot remove %s, the next start tries again: %s", path, error)
+                log.warning("cannot remove %s, the next start tries again: %s", item, error)
 
     def _remove(self, path: Path) -> None:
         """Remove `path`; where a shim that is ending still writes into it, once more when that is done."""
@@ -93,6 +100,8 @@ class Scratch:
                     remove_tree(path, stop=self._closing.is_set)
                 else:
                     path.unlink(missing_ok=True)
+                return
+            except Stopped:
                 return
             except OSError as error:
                 if error.errno != errno.ENOTEMPTY or pause is None:

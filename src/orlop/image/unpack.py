@@ -33,9 +33,9 @@ from orlop.image.attributes import (
     owner,
     set_xattr,
 )
-from orlop.image.removal import remove_entry
 from orlop.linux import xattr
 from orlop.linux.openat2 import open_in_root
+from orlop.linux.tree import remove_entry
 
 __all__ = ["Limits", "NeedsParents", "Unpacked", "unpack"]
 

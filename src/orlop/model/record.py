@@ -144,6 +144,7 @@ class ImageRecord(Record, frozen=True, kw_only=True):
     digests: tuple[str, ...] = ()  # name@sha256:…
     tagged_at: int = 0  # when a name was last given to it here
     removed: bool = False  # deleted by force while containers use it: kept for them, shown to nobody
+    parent: str = ""  # id of the image whose container it was committed from
 
 
 class VolumeRecord(Record, frozen=True, kw_only=True):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from orlop.api.call import Answer, Call, answer
 from orlop.api.router import Route
+from orlop.engine.images import prune as images
 from orlop.engine.system import prune
 
 __all__ = ["ROUTES"]
 
 
 async def prune_images(call: Call) -> Answer:
-    return answer(await prune.prune_images(call.engine, call.query.filters(prune.IMAGE_FILTERS)))
+    return answer(await images.prune(call.engine, call.query.filters(images.FILTERS)))
 
 
 async def prune_networks(call: Call) -> Answer:

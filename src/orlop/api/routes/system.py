@@ -28,7 +28,6 @@ _EVENT_FILTERS = (
     "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
     "service", "type", "volume",
 )  # fmt: skip
-_USAGE = {"container": "Containers", "image": "Images", "volume": "Volumes", "build-cache": "BuildCache"}
 
 
 async def ping(call: Call) -> Answer:
@@ -60,17 +59,13 @@ async def events(call: Call) -> Answer:
 
 
 async def disk_usage(call: Call) -> Answer:
-    found = adjust("usage", call.version, await usage.usage(call.engine))
     kinds = call.query.all("type") if call.version >= (1, 42) else ()
     for kind in kinds:
-        if kind not in _USAGE:
+        if kind not in usage.KINDS:
             raise InvalidArgument(f"unknown object type: {kind}")
-    if kinds:
-        unwanted = {name for kind, name in _USAGE.items() if kind not in kinds}
-        found = {name: None if name in unwanted else value for name, value in found.items()}
-        if "image" not in kinds:
-            found["LayersSize"] = 0
-    return answer(found)
+    found = await usage.usage(call.engine, kinds)
+    left_out = {name: None for name, value in found.items() if value is None}
+    return answer(adjust("usage", call.version, found) | left_out)
 
 
 def _time(call: Call, name: str, now: int) -> int | None:

@@ -31,7 +31,7 @@ async def prune(engine: Engine, *, filters: Filters) -> dict[str, Any]:
             continue
         if not filters.match_prune_labels(container.record.config.labels):
             continue
-        size = await asyncio.to_thread(engine.snapshots.size, container.id)
+        size = await asyncio.to_thread(engine.snapshots.allocated, container.id)
         try:
             await remove.remove(engine, container.id)
         except (Conflict, NotFound):

@@ -42,7 +42,7 @@ async def inspect(engine: Engine, name: str) -> Json:
         "Id": record.id,
         "RepoTags": [reference.familiar() for reference in references if reference.digest is None],
         "RepoDigests": [reference.familiar() for reference in references if reference.digest is not None],
-        "Parent": "",
+        "Parent": record.parent,
         "Comment": _comment(config),
         "Created": _created(config, record),
         "DockerVersion": config.get("docker_version") or "",

@@ -33,15 +33,17 @@ async def list_images(
 ) -> list[Json]:
     """Return the images that match `filters` in the form of the API.
 
-    Every image here has been loaded as a whole, so that there are no intermediate ones for `all` to add; digests are
-    shown in any case, and manifests need the multi-platform store, which this form of listing is not of.
+    Without `all`, those that have no name and were committed from are left out. Digests are shown in any case.
     """
     filters = filters or Filters()
     chosen = _Chosen(engine, filters)
     names = engine.images.references_by_image()
     shared = _shared_sizes(engine) if shared_size else {}
     found: list[tuple[int, Json]] = []
+    parents = {record.parent for record in engine.images}
     for record in engine.images:
+        if not all and record.id in parents and record.id not in names:
+            continue
         kept = chosen.names(record, names.get(record.id, []))
         if kept is not None:
             found.append((record.created_at, _summary(engine, record, kept, shared.get(record.id, -1))))
@@ -78,7 +80,9 @@ class _Chosen:
             names = [name for name in names if any(name.matches(pattern) for pattern in patterns)]
             if not names:
                 return None
-        if self._dangling is not None and self._dangling != (not names):
+        if self._dangling is True and any(name.digest is None for name in names):
+            return None
+        if self._dangling is False and not names:
             return None
         return names
 
@@ -93,7 +97,7 @@ def _summary(engine: Engine, record: ImageRecord, names: list[Reference], shared
         "Created": record.created_at // 10**9,
         "Id": record.id,
         "Labels": labels,
-        "ParentId": "",
+        "ParentId": record.parent,
         "RepoDigests": [name.familiar() for name in names if name.digest is not None],
         "RepoTags": [name.familiar() for name in names if name.digest is None],
         "SharedSize": shared_size,

@@ -9,7 +9,7 @@ from orlop.engine.volumes.remove import remove
 from orlop.engine.volumes.users import references
 from orlop.errors import Conflict, NotFound
 from orlop.formats.filters import Filters
-from orlop.volume.usage import directory_size
+from orlop.linux.tree import measure
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -29,12 +29,12 @@ async def prune(engine: Engine, filters: Filters) -> dict[str, Any]:
             continue
         if not filters.match_prune_labels(record.labels):
             continue
-        size = await asyncio.to_thread(directory_size, engine.volumes.path(record))
+        size = await asyncio.to_thread(measure, engine.volumes.path(record))
         try:
             await remove(engine, record.name)
         except (Conflict, NotFound):
             continue  # somebody was faster, in either direction
         deleted.append(record.name)
-        reclaimed += size
+        reclaimed += size.allocated
     engine.events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
     return {"VolumesDeleted": deleted or None, "SpaceReclaimed": reclaimed}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from orlop.errors import Conflict, Internal, NotFound
 from orlop.image.layers import Layers
-from orlop.image.usage import tree_size
 from orlop.linux.mount import detached_overlay
+from orlop.linux.tree import measure
 from orlop.model.record import ImageRecord, Rootfs
 
 __all__ = ["OPTIONS", "OverlaySnapshots"]
@@ -113,7 +113,11 @@ class OverlaySnapshots:
 
     def size(self, container_id: str) -> int:
         """Return the bytes of the files that the container has written."""
-        return tree_size(self._path / container_id / "upper")
+        return measure(self._path / container_id / "upper").length
+
+    def allocated(self, container_id: str) -> int:
+        """Return the bytes on the disk of all that the container has: what it has written, its log, its files."""
+        return measure(self._path / container_id).allocated
 
     def sizes(self, container_id: str) -> tuple[int, int]:
         """Return the bytes of the container's own files, and those together with its image's."""

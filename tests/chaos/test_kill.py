@@ -147,6 +147,21 @@ def test_a_shim_killed_while_no_daemon_runs_is_found_out(victim: Daemon) -> None
     assert (_state(victim, "orphan")["Status"], _state(victim, "orphan")["ExitCode"]) == ("exited", 137)
 
 
+def test_a_shim_that_hangs_is_killed_with_its_container_and_the_others_are_taken_back(victim: Daemon) -> None:
+    victim.cli("docker", "run", "-d", "--name", "good", "busybox", "sleep", "1000")
+    identity = victim.cli("docker", "run", "-d", "--name", "hung", "busybox", "sleep", "1000").stdout.strip()
+    pid = _state(victim, "hung")["Pid"]
+    shim = json.loads((victim.exec_root / "c" / identity[:12] / "state.json").read_text())["shim_pid"]
+    victim.kill()
+    os.kill(shim, signal.SIGSTOP)
+    victim.start()
+    assert (_state(victim, "hung")["Status"], _state(victim, "hung")["ExitCode"]) == ("exited", 137)
+    _until(lambda: not Path(f"/proc/{pid}").exists())
+    assert f"the shim of container {identity[:12]} does not answer" in victim.log_tail()
+    assert victim.cli("docker", "exec", "good", "echo", "alive").stdout == "alive\n"
+    assert victim.cli("docker", "start", "hung").stdout == "hung\n"
+
+
 def test_containers_that_join_or_are_linked_to_others_are_started_after_them(victim: Daemon) -> None:
     always = ("run", "-d", "--restart", "always")
     sleep = ("busybox", "sleep", "1000")

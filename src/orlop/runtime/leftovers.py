@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from orlop.linux import pidfd, proc
 
-__all__ = ["KillRest", "kill_left", "open_exact"]
+__all__ = ["KillRest", "kill_exact", "kill_left", "open_exact"]
 
 _log = logging.getLogger(__name__)
 _DEATH_TIMEOUT = 10.0  # seconds; a killed process is in an uninterruptible sleep if it takes longer
@@ -24,23 +24,27 @@ async def kill_left(container_id: str, pid: int, start_ticks: int, kill_rest: Ki
 
     `start_ticks` tell whether `pid` is still that process.
     """
-    descriptor = open_exact(pid, start_ticks)
     try:
         if kill_rest is not None:
             await asyncio.to_thread(kill_rest, container_id)
-        if descriptor is None:
-            return
-        try:
-            pidfd.send_signal(descriptor, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        if not await _ended(descriptor):
+        if not await kill_exact(pid, start_ticks):
             _log.error("process %d of container %s does not die", pid, container_id[:12])
     except OSError as error:
         _log.error("what is left of container %s cannot be killed: %s", container_id[:12], error)
+
+
+async def kill_exact(pid: int, start_ticks: int) -> bool:
+    """Kill the process `pid` that started at `start_ticks`; say whether it is gone."""
+    descriptor = open_exact(pid, start_ticks)
+    if descriptor is None:
+        return True
+    try:
+        pidfd.send_signal(descriptor, signal.SIGKILL)
+        return await _ended(descriptor)
+    except ProcessLookupError:
+        return True
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def open_exact(pid: int, start_ticks: int) -> int | None:

@@ -12,7 +12,14 @@ from pathlib import Path
 from orlop.errors import InvalidArgument
 from orlop.formats.digest import Digest
 
-__all__ = ["Ingest"]
+__all__ = ["Ingest", "WrongDigest"]
+
+
+class WrongDigest(InvalidArgument):
+    """Content is not what its digest says."""
+
+    def __init__(self, actual: Digest, expected: Digest) -> None:
+        super().__init__(f"unexpected content digest: got {actual}, expected {expected}")
 
 
 class Ingest:
@@ -57,7 +64,7 @@ class Ingest:
         if size is not None and size != self.size:
             raise InvalidArgument(f"unexpected content size: got {self.size} bytes, expected {size}")
         if expected is not None and digest != expected:
-            raise InvalidArgument(f"unexpected content digest: got {digest}, expected {expected}")
+            raise WrongDigest(digest, expected)
         target = self._place(digest)
         if not target.exists():
             if durable:

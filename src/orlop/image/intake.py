@@ -2,6 +2,7 @@
 
 A compressed layer is kept as it came. A plain tar is kept as a zstd frame (level 1), from which it can be rebuilt bit
 by bit: that costs on disk about two fifths of the unpacked tree, and little time, since it runs beside the unpacking.
+A layer that lies in a file already (a download) is only verified here: who brings it keeps it, whatever its form.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from orlop.formats.digest import Digest
 from orlop.formats.tar.reader import TarReader
 from orlop.image.compression import Compression, Read, decompressed
 from orlop.image.depot import Depot
+from orlop.image.ingest import WrongDigest
 from orlop.image.leases import Lease
 from orlop.image.stages import Stage
 from orlop.image.unpack import Limits, NeedsParents, Unpacked, unpack
@@ -26,6 +28,8 @@ __all__ = ["MEDIA_TYPE", "LayerIntake", "TakenLayer", "media_type", "unpack_blob
 
 MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar"
 _ZSTD_LEVEL = 1
+_DEPTH = 32  # blocks that wait for a stage: as long as there are some, the stages do not wait for the source
+_DEPTH_BESIDE_A_FILE = 4
 _SLACK = 1 << 30  # bytes of headers and padding that a tar of the largest size may have beside its files
 
 
@@ -56,20 +60,30 @@ class _Opened:
 class LayerIntake:
     """One layer on its way in: `feed` it, `finish`, then ask for the `result` or `abandon` it.
 
-    `claim` is the digest that the bytes must have.
+    `claim` is the digest that the bytes must have. Without `keeps` they are not stored here.
     """
 
     def __init__(
-        self, depot: Depot, lease: Lease, compression: Compression, claim: Digest | None, limits: Limits
+        self,
+        depot: Depot,
+        lease: Lease,
+        compression: Compression,
+        claim: Digest | None,
+        limits: Limits,
+        *,
+        keeps: bool = True,
     ) -> None:
         self._depot = depot
         self._lease = lease
         self._compression = compression
         self._claim = claim
         self._limits = limits
+        self._keeps = keeps
+        self.consumed = 0  # bytes that have come to the unpacking
         self._directory: Path | None = None
-        self._keeping = Stage("layer-keep", self._keep)
-        self._opening = Stage("layer-unpack", self._open)
+        depth = _DEPTH if keeps else _DEPTH_BESIDE_A_FILE
+        self._keeping = Stage("layer-keep", self._keep if keeps else self._verify, depth)
+        self._opening = Stage("layer-unpack", self._open, depth)
         self._taken: TakenLayer | None = None
 
     def feed(self, block: bytes | memoryview) -> None:
@@ -116,7 +130,7 @@ class LayerIntake:
         record = LayerRecord(
             diff_id=str(opened.diff_id or kept.raw),
             blob=str(kept.blob),
-            media_type=media_type(self._compression),
+            media_type=media_type(self._compression) if self._keeps else MEDIA_TYPE + self._compression.value,
             size=kept.size,
             unpacked_size=opened.unpacked.size,
             tar_size=opened.tar_size,
@@ -139,13 +153,32 @@ class LayerIntake:
                 while block := read():
                     ingest.write(block)
                 digest = ingest.digest
-            if self._claim is not None and digest != self._claim:
-                raise InvalidArgument(f"unexpected content digest: got {digest}, expected {self._claim}")
+            self._check(digest)
             self._lease.hold(str(ingest.digest))
             return _Kept(digest, ingest.commit(durable=False), ingest.size)
 
+    def _verify(self, read: Read) -> _Kept:
+        algorithm = self._claim.algorithm if self._claim else "sha256"
+        hasher = Digest.hasher(algorithm)
+        size = 0
+        while block := read():
+            hasher.update(block)
+            size += len(block)
+        digest = Digest(algorithm, hasher.hexdigest())
+        self._check(digest)
+        return _Kept(digest, digest, size)
+
+    def _check(self, digest: Digest) -> None:
+        if self._claim is not None and digest != self._claim:
+            raise WrongDigest(digest, self._claim)
+
     def _open(self, read: Read) -> _Opened:
-        stream = _Plain(decompressed(read, self._compression), self._limits, hashed=self._hashes_plain)
+        def counted() -> bytes | memoryview:
+            block = read()
+            self.consumed += len(block)
+            return block
+
+        stream = _Plain(decompressed(counted, self._compression), self._limits, hashed=self._hashes_plain)
         self._directory = directory = self._depot.scratch.directory("layer")
         unpacked = _unpack_into(directory, stream, self._limits)
         if unpacked is None:

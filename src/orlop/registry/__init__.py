@@ -1,0 +1,1 @@
+"""Registries (distribution-spec): `client` talks to them, `server` is one, whose blobs `storage` keeps."""

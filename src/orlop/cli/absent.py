@@ -14,21 +14,12 @@ _COMMANDS = frozenset(
         "builder",
         "buildx",
         "checkpoint",
-        "commit",
         "compose",
         "config",
         "context",
         "cp",
-        "export",
-        "login",
-        "logout",
-        "manifest",
         "node",
         "plugin",
-        "pull",
-        "push",
-        "save",
-        "search",
         "secret",
         "service",
         "stack",
@@ -37,8 +28,9 @@ _COMMANDS = frozenset(
     ]
 )
 _MEMBERS = {
-    "container": frozenset(("commit", "cp", "export")),
-    "image": frozenset(("build", "pull", "push", "save")),
+    "container": frozenset(("cp",)),
+    "image": frozenset(("build",)),
+    "manifest": frozenset(("annotate", "create", "push", "rm")),
     "network": frozenset(("connect", "create", "disconnect", "prune", "rm")),
     "volume": frozenset(("update",)),
 }

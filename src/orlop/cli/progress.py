@@ -1,12 +1,11 @@
-"""What a daemon tells while it pulls, loads or imports: a line for each part, redrawn on a terminal."""
+"""What a daemon tells while it pulls, pushes, loads or imports: bars on a terminal, else docker's plain lines."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TextIO
 
-from orlop.cli.humanize import human_size
 from orlop.cli.terminal import is_terminal, terminal_size
 from orlop.errors import Error
 
@@ -15,31 +14,111 @@ __all__ = ["show_progress"]
 Json = Mapping[str, Any]
 
 
-def show_progress(messages: Iterable[Json], descriptor: int, *, quiet: bool = False) -> None:
-    """Print progress messages to standard output (1) or error (2); raise `Error` for the one that is an error."""
+def show_progress(
+    batches: Iterable[Sequence[Json]],
+    descriptor: int,
+    *,
+    quiet: bool = False,
+    on_aux: Callable[[Json], None] | None = None,
+) -> None:
+    """Print progress messages to standard output (1) or error (2); raise `Error` for the one that is an error.
+
+    Messages come in batches as they arrived, and a terminal is redrawn after each. `on_aux` gets what is data, not
+    progress.
+    """
     stream = sys.stdout if descriptor == 1 else sys.stderr
-    terminal = is_terminal(descriptor)
-    width = terminal_size(descriptor)[1] or 200
-    rows: dict[str, int] = {}
-    for message in messages:
-        if failed := message.get("errorDetail") or message.get("error"):
-            text = failed.get("message", "") if isinstance(failed, dict) else str(failed)
-            stream.flush()
-            raise Error(text)
-        if quiet or "aux" in message:
-            continue
-        part = message.get("id", "")
-        bar = _bar(message, width) if terminal else message.get("progress", "")
-        if not terminal and _is_moving(message):
-            continue  # a log has no use for how far a part is
-        move = ""
-        if terminal and part and (bar or _is_moving(message) or part in rows):
-            if part not in rows:
-                rows[part] = len(rows)
-                stream.write("\n")
-            move = f"\033[{len(rows) - rows[part]}A"
-        stream.write(_line(message, bar, move, len(rows) - rows[part] if move else 0))
-        stream.flush()
+    display: _Display
+    if quiet:
+        display = _Silence()
+    elif is_terminal(descriptor):
+        display = _Terminal(stream, descriptor)
+    else:
+        display = _Plain(stream)
+    try:
+        for messages in batches:
+            for message in messages:
+                if "aux" in message:
+                    if on_aux is not None:
+                        on_aux(message["aux"])
+                    continue
+                _raise_if_failed(message)
+                display.show(message)
+            display.settle()
+    except KeyboardInterrupt:
+        display.settle()
+        raise
+    except BaseException:
+        display.close()
+        raise
+    display.close()
+
+
+def _raise_if_failed(message: Json) -> None:
+    failed = message.get("errorDetail") or message.get("error")
+    if failed:
+        raise Error(str(failed.get("message", "")) if isinstance(failed, dict) else str(failed))
+
+
+class _Display(Protocol):
+    def show(self, message: Json) -> None: ...
+
+    def settle(self) -> None:
+        """Nothing more has arrived for now."""
+
+    def close(self) -> None: ...
+
+
+class _Silence:
+    def show(self, message: Json) -> None:
+        pass
+
+    def settle(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Plain:
+    """A log has no use for how far a part is: only what changes otherwise is a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, message: Json) -> None:
+        if not _is_moving(message):
+            self._stream.write(_plain_text(message))
+
+    def settle(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class _Terminal:
+    """Messages of parts are lines of a board; others are printed below it, and end it."""
+
+    def __init__(self, stream: TextIO, descriptor: int) -> None:
+        from orlop.cli.board import Board
+
+        self._stream = stream
+        self._board = Board(stream, lambda: terminal_size(descriptor))
+
+    def show(self, message: Json) -> None:
+        if "progressDetail" in message and "stream" not in message:
+            self._board.update(message)
+        else:
+            self._board.finish()
+            self._stream.write(_plain_text(message))
+
+    def settle(self) -> None:
+        self._board.draw()
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._board.finish()
+        self._stream.flush()
 
 
 def _is_moving(message: Json) -> bool:
@@ -47,24 +126,11 @@ def _is_moving(message: Json) -> bool:
     return bool(detail.get("current") or detail.get("total"))
 
 
-def _line(message: Json, bar: str, move: str, down: int) -> str:
+def _plain_text(message: Json) -> str:
     part = f"{message['id']}: " if message.get("id") else ""
     origin = f"(from {message['from']}) " if message.get("from") else ""
-    if "stream" in message and not bar:
+    if "progressDetail" not in message and message.get("progress"):
+        return f"{part}{origin}{message.get('status', '')} {message['progress']}"
+    if message.get("stream"):
         return f"{part}{origin}{message['stream']}"
-    text = f"{part}{origin}{message.get('status', '')}{' ' + bar if bar else ''}"
-    return f"{move}\033[2K\r{text}\r\033[{down}B" if move else f"{text}\n"
-
-
-def _bar(message: Json, width: int) -> str:
-    detail = message.get("progressDetail") or {}
-    current, total = detail.get("current", 0), detail.get("total", 0)
-    if not current and not total:
-        return ""
-    if total <= 0:
-        return human_size(current)
-    numbers = f"{human_size(current):>8}/{human_size(total)}"
-    if width <= 110:
-        return numbers
-    done = min(50, int(current / total * 100) // 2)
-    return f"[{'=' * done}>{' ' * (50 - done)}] {numbers}"
+    return f"{part}{origin}{message.get('status', '')}\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["RawMode", "check_input", "is_terminal", "terminal_size"]
+__all__ = ["RawMode", "check_input", "is_terminal", "silent_input", "terminal_size"]
 
 
 def is_terminal(descriptor: int) -> bool:
@@ -88,3 +90,30 @@ class RawMode:
     ) -> None:
         if self._saved:
             self.restore()
+
+
+@contextmanager
+def silent_input(descriptor: int) -> Iterator[None]:
+    """While it is entered, the terminal does not show what is typed; signals that end the program undo it, too."""
+    import signal
+    import termios
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        saved = termios.tcgetattr(descriptor)
+    except termios.error as error:
+        from orlop.errors import Error
+
+        raise Error(os.strerror(error.args[0]).lower()) from None
+    silent = [*saved[:6], list(saved[6])]
+    silent[3] = (silent[3] & ~termios.ECHO) | termios.ICANON | termios.ISIG
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, silent)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, saved)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -35,12 +35,13 @@ class Entry:
 GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Look at manifests in registries",
     "network": "Manage networks",
     "system": "Manage Orlop",
     "volume": "Manage volumes",
 }
 
-COMMON = ("run", "exec", "ps", "images", "version", "info")
+COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info")
 
 TABLE = (
     Entry("create:run", "Create and run a new container from an image", "container run", "run"),
@@ -63,9 +64,14 @@ TABLE = (
     Entry("look:port", "Show the published ports of a container", "container port", "port"),
     Entry("look:diff", "Show what a container changed in its filesystem", "container diff", "diff"),
     Entry("stats:stats", "Watch the resource usage of containers", "container stats", "stats"),
+    Entry("commit:commit", "Make an image of what a container has changed", "container commit", "commit"),
+    Entry("save:export", "Write a container's filesystem to a tar archive", "container export", "export"),
     Entry("inspect:inspect_container", "Show all details of containers", "container inspect"),
     Entry("prune:containers", "Remove all stopped containers", "container prune"),
     Entry("list:images", "List images", "image ls", "image list", "images"),
+    Entry("pull:pull", "Download an image from a registry", "image pull", "pull"),
+    Entry("push:push", "Upload an image to a registry", "image push", "push"),
+    Entry("save:save", "Write images to a tar archive", "image save", "save"),
     Entry("image:load", "Load images from a tar archive", "image load", "load"),
     Entry("image:import_", "Make an image of a filesystem archive", "image import", "import"),
     Entry("image:tag", "Give an image another name", "image tag", "tag"),
@@ -73,6 +79,10 @@ TABLE = (
     Entry("image:history", "Show the layers of an image", "image history", "history"),
     Entry("inspect:inspect_image", "Show all details of images", "image inspect"),
     Entry("prune:images", "Remove unused images", "image prune"),
+    Entry("login:login", "Log in to a registry", "login"),
+    Entry("login:logout", "Log out from a registry", "logout"),
+    Entry("search:search", "Look for images in a registry", "search"),
+    Entry("manifest:inspect", "Show a manifest or an index as its registry has it", "manifest inspect"),
     Entry("volume:create", "Create a volume", "volume create"),
     Entry("volume:list_volumes", "List volumes", "volume ls", "volume list"),
     Entry("volume:remove", "Remove volumes", "volume rm", "volume remove"),

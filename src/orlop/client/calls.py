@@ -105,6 +105,32 @@ def container_prune(filters: Filters | None = None) -> Call[Json]:
     return Call("POST", "/containers/prune", returns_json, query={"filters": encode_filters(filters)})
 
 
+def container_commit(
+    ref: str,
+    *,
+    repo: str = "",
+    tag: str = "",
+    comment: str = "",
+    author: str = "",
+    changes: Sequence[str] = (),
+    pause: bool = True,
+) -> Call[Json]:
+    query = {
+        "container": ref,
+        "repo": repo,
+        "tag": tag,
+        "comment": comment,
+        "author": author,
+        "changes": list(changes),
+        "pause": "" if pause else "0",
+    }
+    return Call("POST", "/commit", returns_json, query=query)
+
+
+def container_export(ref: str) -> Call[bytes]:
+    return Call("GET", path("containers", ref, "export"), returns_raw)
+
+
 def container_logs(
     ref: str,
     *,
@@ -222,9 +248,33 @@ def image_import(
 
 
 def image_pull(image: str, *, tag: str = "", platform: str = "", auth: str = "") -> Call[bytes]:
+    """`auth` is the value of ``X-Registry-Auth``, here and below."""
     query = {"fromImage": image, "tag": tag, "platform": platform}
-    headers = [("X-Registry-Auth", auth)] if auth else []
-    return Call("POST", "/images/create", returns_raw, query=query, headers=headers)
+    return Call("POST", "/images/create", returns_raw, query=query, headers=_auth(auth))
+
+
+def image_push(name: str, *, tag: str = "", platform: str = "", auth: str = "") -> Call[bytes]:
+    query = {"tag": tag, "platform": platform}
+    return Call("POST", path("images", name, "push"), returns_raw, query=query, headers=_auth(auth))
+
+
+def image_save(names: Sequence[str], *, platform: str = "") -> Call[bytes]:
+    return Call("GET", "/images/get", returns_raw, query={"names": list(names), "platform": platform})
+
+
+def image_search(term: str, *, limit: int = 0, filters: Filters | None = None, auth: str = "") -> Call[list[Json]]:
+    query = {"term": term, "limit": limit if limit > 0 else None, "filters": encode_filters(filters)}
+    return Call("GET", "/images/search", returns_json, query=query, headers=_auth(auth))
+
+
+def manifest_inspect(name: str, *, verbose: bool = False, insecure: bool = False, auth: str = "") -> Call[Json]:
+    """Orlop's own: a manifest or an index as its registry has it; `verbose` asks for what an index names, too."""
+    query = {"verbose": verbose, "insecure": insecure}
+    return Call("GET", path("orlop", "manifests", name), returns_json, query=query, headers=_auth(auth))
+
+
+def _auth(value: str) -> list[tuple[str, str]]:
+    return [("X-Registry-Auth", value)] if value else []
 
 
 # Networks
@@ -283,6 +333,11 @@ def info() -> Call[Json]:
 def events(*, since: str = "", until: str = "", filters: Filters | None = None) -> Call[Json]:
     query = {"since": since, "until": until, "filters": encode_filters(filters)}
     return Call("GET", "/events", returns_json, query=query)
+
+
+def registry_login(auth: Json) -> Call[Json]:
+    """Have the daemon try credentials at their registry; the answer may bring a token to keep instead."""
+    return Call("POST", "/auth", returns_json, json_body=auth)
 
 
 def disk_usage() -> Call[Json]:

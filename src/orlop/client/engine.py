@@ -129,6 +129,11 @@ class Engine:
 
     def json_lines(self, call: Call[T]) -> Iterator[Json]:
         """Yield the JSON objects of a streamed answer as they arrive."""
+        for batch in self.json_batches(call):
+            yield from batch
+
+    def json_batches(self, call: Call[T]) -> Iterator[list[Json]]:
+        """Yield the JSON objects of a streamed answer, those together that arrived together."""
         response = self.open(call)
         try:
             yield from split_json(response.chunks())
@@ -205,13 +210,12 @@ def version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
-def split_json(chunks: Iterable[bytes]) -> Iterator[Json]:
-    """Yield the JSON objects of a stream that has one a line."""
+def split_json(chunks: Iterable[bytes]) -> Iterator[list[Json]]:
+    """Yield the JSON objects of a stream that has one a line, those together that end in one chunk."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip(BLANK):
-                yield json.loads(line.strip(BLANK))
+        if batch := [json.loads(line) for line in (line.strip(BLANK) for line in lines) if line]:
+            yield batch
     if rest.strip(BLANK):
-        yield json.loads(rest.strip(BLANK))
+        yield [json.loads(rest.strip(BLANK))]

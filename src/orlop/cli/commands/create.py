@@ -74,7 +74,9 @@ def _body(session: Session, options: Options, arguments: list[str], name: str) -
             choices = '"always", "missing" or "never"'
             raise ValueError(f"invalid pull option: '{options.pull}': must be one of {choices}")
         if not options.disable_content_trust:
-            raise ValueError("content trust is not supported: images are verified by their digests")
+            from orlop.cli.commands.pull import NO_TRUST
+
+            raise ValueError(NO_TRUST)
         body = create_body(options, arguments[0], arguments[1:])
     except ValueError as error:
         raise CommandError(_with_help(str(error), name), 125) from None
@@ -188,13 +190,9 @@ def _tagged(image: str) -> str:
 
 
 def _pull(session: Session, image: str, options: Options) -> None:
-    from orlop.cli.progress import show_progress
-    from orlop.formats.reference import parse
+    from orlop.cli.commands.pull import pull_for_container
 
-    reference = parse(image).tagged()
-    tag = str(reference.digest) if reference.digest else reference.tag
-    lines = session.engine.json_lines(calls.image_pull(reference.name, tag=tag, platform=options.platform))
-    show_progress(lines, 2, quiet=options.quiet)
+    pull_for_container(session, image, platform=options.platform, quiet=options.quiet)
 
 
 def _mount_socket(session: Session, body: Json) -> None:

@@ -109,7 +109,7 @@ def _import(session: Session, options: Options, source: str, body: Iterable[byte
         changes=options.change,
         platform=options.platform,
     )
-    show_progress(session.engine.json_lines(call), 1)
+    show_progress(session.engine.json_batches(call), 1)
 
 
 @command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", exactly(2), interspersed=False, complete="image")

@@ -106,6 +106,68 @@ def test_a_process_on_its_way_in_cannot_be_looked_into(attacker: Attacker, pytho
     assert {item for item in seen if not item.startswith("fd /usr/")} <= of_programs
 
 
+TRACER = """
+import os, sys, time
+seen, entering, end = set(), 0, time.monotonic() + float(sys.argv[1])
+def entered(pid):
+    return os.readlink(f"/proc/{pid}/exe").endswith("/true")
+def look(pid):
+    found = set()
+    status = dict(line.split(":\\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\\t" in line)
+    for name in ("CapEff", "CapPrm", "CapBnd", "Seccomp"):
+        found.add(f"{name} {status[name]}")
+    for what in ("root", "cwd"):
+        try: found.add(open(f"/proc/{pid}/{what}{sys.argv[2]}").read())
+        except OSError: pass
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        if os.path.isdir(f"/proc/{pid}/fd/{fd}"):
+            found.add("directory " + target)
+        elif not target.startswith(("pipe:", "socket:", "/null", "/dev/null")):
+            found.add("file " + os.path.basename(target))
+    return found
+while time.monotonic() < end:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) > os.getpid():
+            try:
+                found = set() if entered(pid) else look(pid)
+                if found and not entered(pid):  # else it was the program that we saw, a part of it
+                    seen |= found
+                    entering += 1
+            except OSError: pass
+print("entering", int(entering > 0))
+print("own", *[line.split()[1] for line in open("/proc/self/status") if line.startswith(("CapEff", "CapBnd"))])
+print("\\n".join(sorted(seen)))
+"""
+
+
+def test_who_may_trace_finds_nothing_more_in_an_entering_process_than_he_has(
+    attacker: Attacker, python: Python, secret: Path
+) -> None:
+    """A process of `docker exec` was visible with the host's descriptors and every capability until its exec."""
+    host = attacker.with_tools({"CapAdd": ["SYS_PTRACE"]})
+    container = attacker.start(TOOLS, *python_words(TRACER, "4", str(secret)), host=host)
+    ended = threading.Event()
+
+    def enter() -> None:
+        while not ended.is_set():
+            attacker.exec(container, "/usr/bin/true")
+
+    threads = [threading.Thread(target=enter) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    lines = attacker.end_of(container).lines
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert lines[0] == "entering 1"  # it was quick enough to see some
+    own = lines[1].split()[1]
+    found = set(lines[2:])
+    allowed = {f"{name} {own}" for name in ("CapEff", "CapPrm", "CapBnd")}
+    cgroup = {"file tasks", "file cgroup.procs"}  # the entrances to the container's own
+    assert found <= allowed | cgroup | {"Seccomp 2"}
+
+
 EXECUTABLE = """
 import errno, os, sys
 print(os.readlink("/proc/self/exe"), bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY))

@@ -16,7 +16,7 @@ import pytest
 
 from orlop.linux import capability
 from orlop.linux.seccomp import compile as seccomp
-from support.shim_lab import BUSYBOX, Attached, Lab, make_tree, process, specification
+from support.shim_lab import BUSYBOX, Attached, Lab, eventually, make_tree, process, specification
 
 pytestmark = pytest.mark.root
 
@@ -269,6 +269,47 @@ def test_a_profile_that_forbids_sockets_does_not_stop_the_start(lab: Lab) -> Non
         0,
         "hi\n",
     )
+
+
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("forbidden", ["mkdir", "clone", "setsid", "ioctl"])
+def test_an_exec_is_under_its_profile_whether_that_lets_processes_fork_or_not(
+    lab: Lab, locked: bool, forbidden: str
+) -> None:
+    rule = {"names": [forbidden], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
+    program = seccomp.compile_profile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    names = sorted(capability.DEFAULT)
+    fields = {
+        "noNewPrivileges": locked,
+        "user": {"username": "worker"},
+        "capabilities": {"bounding": names, "effective": names, "permitted": names},
+    }
+    running = lab.start(specification("sleep", "1000"))
+    running.await_start()
+    words = ("grep", "-E", "NoNewPrivs|Seccomp:|CapEff|NSsid|NStgid", "/proc/self/status")
+    code, text = running.run(*words, seccomp=program, **fields)
+    assert code == 0, text
+    status = dict(line.split(":\t") for line in text.splitlines())
+    assert status["Seccomp"] == "2"
+    assert status["NoNewPrivs"] == str(int(locked))
+    assert status["CapEff"] == "0" * 16
+    assert status["NSsid"] == status["NStgid"]  # a session of its own
+    terminal = Attached(stdin=True, framed=False)
+    answer = running.exec("sh", "-c", "tty </dev/tty", attach=terminal, tty=True, seccomp=program, **fields)
+    assert answer["ok"]
+    assert terminal.read_all()[1] == (b"not a tty\r\n" if forbidden == "ioctl" else b"/dev/tty\r\n")
+    running.ctl.wait("exec_exited", exec_id=answer["exec_id"])
+
+
+def test_an_exec_goes_into_a_container_that_may_have_no_more_processes(lab: Lab) -> None:
+    spec = specification("sleep", "1000")
+    spec["linux"] |= {"cgroupsPath": f"/orlop-test-{os.getpid()}-p", "resources": {"pids": {"limit": 1}}}
+    running = lab.start(spec)
+    running.await_start()
+    assert running.run("echo", "hi") == (0, "hi\n")
+    assert "can't fork" in running.run("sh", "-c", "true & true")[1]
+    children = Path(f"/proc/{running.shim_pid}/task/{running.shim_pid}/children")
+    assert eventually(lambda: children.read_text().split() == [str(running.pid)])
 
 
 def test_bind_mounts_are_read_only_as_deep_as_asked(lab: Lab, tmp_path: Path) -> None:

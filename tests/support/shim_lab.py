@@ -213,11 +213,22 @@ class Running:
         assert answer["ok"], answer
         return attached
 
-    def exec(self, *args: str, attach: Attached | None = None, tty: bool = False, **fields: Any) -> Message:
+    def exec(
+        self,
+        *args: str,
+        attach: Attached | None = None,
+        tty: bool = False,
+        seccomp: bytes | None = None,
+        **fields: Any,
+    ) -> Message:
         """Start a further process; return the answer."""
         fds = (attach.theirs.fileno(),) if attach else ()
         stdio = {"tty": tty, "stdin": bool(attach and attach.fields["stdin"]), "stdin_once": True, "size": [0, 0]}
-        message = {"process": process(*args, **fields), "seccomp": None, **stdio}
+        message = {
+            "process": process(*args, **fields),
+            "seccomp": base64.b64encode(seccomp).decode() if seccomp else None,
+            **stdio,
+        }
         exec_id = uuid.uuid4().hex
         answer = self.ctl.request("exec", *fds, exec_id=exec_id, attach=attach.fields if attach else None, **message)
         if attach:

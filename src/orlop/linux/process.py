@@ -7,16 +7,20 @@ import errno
 import os
 import signal
 import sys
+import termios
 from collections.abc import Callable
 
+from orlop.linux.seccomp.verdict import lets_pass
 from orlop.linux.syscall import AT_FDCWD, NUMBERS, call, function
 
 __all__ = [
     "block_to_descriptor",
     "can_execute",
+    "can_fork_under",
     "current_directory",
     "default_signals",
     "fork_sibling",
+    "is_child",
     "join_session_keyring",
     "keep_capabilities",
     "no_new_privileges",
@@ -129,6 +133,28 @@ def fork_sibling() -> int:
     if pid < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "clone")
     return pid
+
+
+def can_fork_under(seccomp: bytes) -> bool:
+    """Say whether that program lets a process make a sibling which leads a session, has a terminal and a death signal.
+
+    These calls are made by `fork_sibling`, `os.setsid`, `pty.make_controlling` and `set_death_signal`.
+    """
+    return (
+        lets_pass(seccomp, NUMBERS["clone"], _CLONE_PARENT | signal.SIGCHLD)
+        and lets_pass(seccomp, NUMBERS["setsid"])
+        and lets_pass(seccomp, NUMBERS["prctl"], _PR_SET_PDEATHSIG, signal.SIGKILL)
+        and lets_pass(seccomp, NUMBERS["ioctl"], 0, termios.TIOCSCTTY)
+    )
+
+
+def is_child(pid: int) -> bool:
+    """Say whether `pid` is a child of ours that was not reaped yet."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:  # ECHILD; EINVAL for what is no number of a process
+        return False
+    return True
 
 
 def join_session_keyring(name: str) -> None:

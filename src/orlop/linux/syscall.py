@@ -43,8 +43,9 @@ NUMBERS = {
     "faccessat2": 439,
     "mount_setattr": 442,
 }
-_OLDER = ("pivot_root", "getcwd", "keyctl", "clone", "signalfd4")
-_BY_MACHINE = {"x86_64": (155, 79, 250, 56, 289), "aarch64": (41, 17, 219, 220, 74), "riscv64": (41, 17, 219, 220, 74)}
+_OLDER = ("pivot_root", "getcwd", "keyctl", "clone", "signalfd4", "setsid", "prctl", "ioctl")
+_GENERIC = (41, 17, 219, 220, 74, 157, 167, 29)
+_BY_MACHINE = {"x86_64": (155, 79, 250, 56, 289, 112, 157, 16), "aarch64": _GENERIC, "riscv64": _GENERIC}
 NUMBERS.update(zip(_OLDER, _BY_MACHINE.get(platform.machine(), ()), strict=False))
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -20,9 +20,20 @@ from orlop.shim.failure import StartError
 from orlop.shim.identity import Identity
 from orlop.shim.sync import ChildSide, ShimGone
 
-__all__ = ["begin", "become_program", "open_proc", "run_steps", "take_streams"]
+__all__ = [
+    "SYNC",
+    "become_program",
+    "begin",
+    "control_terminal",
+    "execute",
+    "open_apparmor",
+    "open_proc",
+    "run_steps",
+    "take_streams",
+    "write_label",
+]
 
-_SYNC = 3
+SYNC = 3  # the descriptor of the socket to the shim, once all others are closed
 
 
 def run_steps(sync: ChildSide, steps: Callable[[], NoReturn]) -> NoReturn:
@@ -73,8 +84,6 @@ def open_apparmor(proc_fd: int, spec: dict[str, Any]) -> int:
 def take_streams(streams: tuple[int, int, int], who: Identity, *, terminal: bool) -> None:
     """Put `streams` at descriptors 0, 1 and 2, owned by the user. Raises `StartError`."""
     try:
-        if terminal:
-            pty.make_controlling(streams[0])
         for number, fd in enumerate(streams):
             os.dup2(fd, number)
         for number in range(3):
@@ -84,27 +93,41 @@ def take_streams(streams: tuple[int, int, int], who: Identity, *, terminal: bool
         raise StartError.from_os("stdio", "unable to set up the standard streams", error) from error
 
 
+def control_terminal() -> None:
+    """Let the terminal at descriptor 0 be the session's. Raises `StartError`."""
+    try:
+        pty.make_controlling(0)
+    except OSError as error:
+        raise StartError.from_os("stdio", "unable to set up the standard streams", error) from error
+
+
 def become_program(sync: ChildSide, spec: dict[str, Any], who: Identity, seccomp: bytes | None, label: int) -> NoReturn:
     """Take on the identity and execute ``process.args``; `label` is what `open_apparmor` gave."""
     locked = bool(spec.get("noNewPrivileges"))
-    variables = program.environment(spec.get("env") or (), who.home)
     if label >= 0:
-        _write_label(label, spec["apparmorProfile"])
-    sync.keep_only(_SYNC)
+        write_label(label, spec["apparmorProfile"])
+    sync.keep_only(SYNC)
     os.umask(0o022)
     if locked:
         process.no_new_privileges()
     identity.become(who, spec.get("capabilities"), None if locked else seccomp)
+    execute(sync, spec, who, seccomp if locked else None)
+
+
+def execute(sync: ChildSide, spec: dict[str, Any], who: Identity, seccomp: bytes | None) -> NoReturn:
+    """Execute ``process.args`` as who we are by now, under the program `seccomp` if it was not loaded yet."""
     sync.check_shim()
+    variables = program.environment(spec.get("env") or (), who.home)
     arguments = spec["args"]
     path = program.find(arguments[0], variables)
-    if locked and seccomp:
+    if seccomp:
         load.load(seccomp)
     sync.write("executing")
     program.execute(path, arguments, variables)
 
 
-def _write_label(fd: int, profile: str) -> None:
+def write_label(fd: int, profile: str) -> None:
+    """Ask for the AppArmor profile at the exec; a fork takes the wish along. Raises `StartError`."""
     try:
         os.write(fd, f"exec {profile}".encode())
     except OSError as error:

@@ -18,7 +18,7 @@ from base64 import b64decode
 from typing import Any
 
 from orlop.formats.shim_wire import VERSION, Decoder, Message
-from orlop.linux import descriptors, namespace, process
+from orlop.linux import descriptors, process
 from orlop.linux.cgroup import OomWatch
 from orlop.shim import handover, request, server
 from orlop.shim.cgroup import ContainerCgroup
@@ -51,7 +51,6 @@ class Container:
         self._detached: list[str] = []  # clients that detached before there were peers to tell
         self._execs: dict[str, Exec] = {}
         self._exec_requests: dict[str, tuple[Channel, Message]] = {}
-        self._births_inside = False
         self._stdin = False
         self._id = ""
         self._pid = 0
@@ -194,9 +193,20 @@ class Container:
                 self._statuses[pid] = status
             elif pid == self._pid:
                 self._init_ended(status)
-            for further in list(self._execs.values()):
-                if further.pid == pid:
-                    self._exec_ended(further, status)
+            elif self._execs:
+                self._reaped_of_exec(pid, status)
+
+    def _reaped_of_exec(self, pid: int, status: int) -> None:
+        """Find out whose process it was; one that is still starting may tell only later which is its own."""
+        execs = list(self._execs.values())
+        for further in execs:
+            further.hear()
+        for further in execs:
+            if further.settled and further.last_pid == pid:
+                self._exec_ended(further, status)
+                return
+        if any(not further.settled for further in execs):
+            self._statuses[pid] = status
 
     def _init_ended(self, status: int) -> None:
         self._status = status
@@ -282,12 +292,8 @@ class Container:
 
     def _signal(self, message: Message) -> dict[str, Any]:
         """Signal a process that we have not reaped, so its number is still its own."""
-        if message.get("exec_id"):
-            further = self._find_exec(message)
-            pid = further.pid if further.status is None else 0
-        else:
-            pid = self._pid if self._status is None else 0
-        if not pid:
+        pid = self._find_exec(message).pid if message.get("exec_id") else self._pid
+        if not process.is_child(pid):
             raise Refused("process already finished", errno=numbers.ESRCH)
         os.kill(pid, int(message["signal"]))
         return {}
@@ -336,9 +342,6 @@ class Container:
             init_pidfd=self._pidfd,
             cgroup=self._cgroup.path,
         )
-        if not self._births_inside:
-            namespace.setns(self._pidfd, namespace.CLONE_NEWPID)
-            self._births_inside = True
         streams = self._make_streams(tty=wanted.tty, stdin_once=bool(message.get("stdin_once", True)), log=None)
         self._exec_requests[exec_id] = channel, message
         self._execs[exec_id] = Exec(self._loop, wanted, streams, self._exec_settled)
@@ -349,13 +352,17 @@ class Container:
         channel, message = self._exec_requests.pop(further.id)
         if failure is None:
             channel.send({"type": "answer", "seq": message["seq"], "ok": True, "pid": further.pid})
-            return
-        text = exec_message(failure)
-        further.streams.say(text + "\r\n")
-        server.refuse(channel, message, text, errno=failure.errno, exit_code=failure.exit_code)
+        else:
+            text = exec_message(failure)
+            further.streams.say(text + "\r\n")
+            server.refuse(channel, message, text, errno=failure.errno, exit_code=failure.exit_code)
+        if further.last_pid in self._statuses:
+            self._exec_ended(further, self._statuses[further.last_pid])
+        if all(other.settled for other in self._execs.values()):
+            self._statuses.clear()
 
     def _exec_ended(self, further: Exec, status: int) -> None:
-        further.reaped(status)
+        further.status = status
         further.streams.end(lambda: self._exec_over(further), _DRAIN_SECONDS)
 
     def _exec_over(self, further: Exec) -> None:

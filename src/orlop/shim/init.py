@@ -75,6 +75,8 @@ def _steps(sync: ChildSide, bundle: Bundle) -> NoReturn:
         readonly=bool((spec.get("root") or {}).get("readonly")), propagation=linux.get("rootfsPropagation") or ""
     )
     child.take_streams(streams, who, terminal=bundle.streams is None)
+    if bundle.streams is None:
+        child.control_terminal()
     child.become_program(sync, settings, who, bundle.seccomp, label)
 
 

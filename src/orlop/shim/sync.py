@@ -1,16 +1,18 @@
 """What the shim and a process that it starts say to each other until the exec: JSON over a socket of records.
 
-From the child: ``netns`` (with the namespace), ``terminal`` (with the master), ``failed``, ``executing``; then end of
-file, which means that the exec has happened. From the shim: ``network``, ``go`` (the cgroup is there). Both
-sides take end of file for the other's death, as nothing else holds their ends.
+From the child: ``netns`` (with the namespace), ``terminal`` (with the master), ``process`` (an exec's, with its pid),
+``failed``, ``executing``; then end of file, which means that the exec has happened. From the shim: ``network``, ``go``
+(the cgroup is there). Both sides take end of file for the other's death, as nothing else holds their ends.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from orlop.linux import descriptors
@@ -67,12 +69,18 @@ class ChildSide:
             self._early[message["type"]] = message
         return self._early.pop(kind)
 
-    def keep_only(self, number: int) -> None:
-        """Move the socket to descriptor `number`, close-on-exec, and close everything above it."""
-        os.dup2(self.sock.fileno(), number, inheritable=False)
-        descriptors.close_from(number + 1)
+    def keep_only(self, number: int, others: Sequence[int] = ()) -> list[int]:
+        """Move the socket to descriptor `number`, close-on-exec, and close all above it but `others`, which move too.
+
+        Returns the numbers that those have now.
+        """
+        kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, number + 1) for fd in others]
+        sock = fcntl.fcntl(self.sock.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1)
+        os.dup2(sock, number, inheritable=False)
+        descriptors.close_all_but((*range(number + 1), *kept))
         self.sock.detach()
         self.sock = socket.socket(fileno=number)
+        return kept
 
     def write(self, kind: str, **fields: Any) -> None:
         """Tell the shim by write(2), which every seccomp profile lets through. Raises `ShimGone`."""

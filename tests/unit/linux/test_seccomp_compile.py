@@ -1,4 +1,4 @@
-"""Compiled programs, run by an interpreter of the kernel's classic BPF."""
+"""Compiled programs, run by `verdict`, which is an interpreter of the kernel's classic BPF."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from orlop.errors import InvalidArgument
 from orlop.linux import capability
 from orlop.linux.seccomp import assembler, profile
 from orlop.linux.seccomp.compile import compile_profile
+from orlop.linux.seccomp.verdict import verdict as run
 
 pyseccomp = pytest.importorskip("pyseccomp", reason="needs libseccomp", exc_type=(ImportError, RuntimeError))
 
@@ -19,35 +20,6 @@ ALLOW = 0x7FFF0000
 EPERM = 0x00050000 | errno.EPERM
 ENOSYS = 0x00050000 | errno.ENOSYS
 X86_64, X86, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
-
-
-def run(program: bytes, architecture: int, number: int, *arguments: int) -> int:
-    """Return what the program says of a call (bpf(4) as far as seccomp's programs use it)."""
-    padded = (*arguments, *(0,) * (6 - len(arguments)))
-    data = struct.pack("=iIQ6Q", number, architecture, 0, *padded)
-    accumulator, at = 0, 0
-    while True:
-        code, true, false, value = struct.unpack_from("=HBBI", program, at * 8)
-        at += 1
-        match code:
-            case 0x20:
-                (accumulator,) = struct.unpack_from("=I", data, value)
-            case 0x05:
-                at += value
-            case 0x06:
-                return value
-            case 0x15:
-                at += true if accumulator == value else false
-            case 0x25:
-                at += true if accumulator > value else false
-            case 0x35:
-                at += true if accumulator >= value else false
-            case 0x45:
-                at += true if accumulator & value else false
-            case 0x54:
-                accumulator &= value
-            case _:
-                raise AssertionError(f"instruction {code:#x}")
 
 
 def compiled(*capabilities: str) -> bytes:

@@ -82,6 +82,10 @@ class Cgroup(ABC):
         """
 
     @abstractmethod
+    def entrances(self) -> list[int]:
+        """Open the files by which a thread joins it, in every hierarchy, for later: whoever writes ``0`` is in."""
+
+    @abstractmethod
     def update(self, resources: Resources) -> None:
         """Change the limits that `resources` names; device rules stay as they were created."""
 

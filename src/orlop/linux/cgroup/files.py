@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["Exists", "Resources", "Write", "first_line", "keyed", "nested", "number", "perform", "read"]
+__all__ = ["Exists", "Resources", "Write", "first_line", "keyed", "nested", "number", "open_all", "perform", "read"]
 
 Resources = dict[str, Any]
 """``linux.resources`` of an OCI runtime specification, or a part of it."""
@@ -41,6 +41,19 @@ def perform(directory: str, writes: Iterable[Write]) -> None:
                 os.close(descriptor)
         except OSError as error:
             raise OSError(error.errno, f"cannot write {value!r}: {error.strerror}", path) from error
+
+
+def open_all(paths: Iterable[str]) -> list[int]:
+    """Open files for writing; all or none of them. Raises `OSError`."""
+    opened: list[int] = []
+    try:
+        for path in paths:
+            opened.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+    except OSError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened
 
 
 def read(directory: str, file: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from orlop.linux.cgroup import tree
 from orlop.linux.cgroup.cgroup import Cgroup, CgroupUsage, Mount, OomWatch
 from orlop.linux.cgroup.detect import CgroupHost
-from orlop.linux.cgroup.files import Resources, Write, perform
+from orlop.linux.cgroup.files import Resources, Write, open_all, perform
 from orlop.linux.cgroup.v1 import blkio, cpu, cpuset, devices, freezer, memory, pids
 
 __all__ = ["CgroupV1"]
@@ -39,6 +39,9 @@ class CgroupV1(Cgroup):
         file = "cgroup.procs" if pid else "tasks"
         for root in self._roots():
             perform(root + self.path, [Write(file, str(pid))])
+
+    def entrances(self) -> list[int]:
+        return open_all(root + self.path + "/tasks" for root in self._roots())
 
     def update(self, resources: Resources) -> None:
         self._write(resources, fresh=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from orlop.linux.cgroup import tree
 from orlop.linux.cgroup.cgroup import Cgroup, CgroupUsage, Mount, OomWatch
 from orlop.linux.cgroup.detect import CgroupHost
-from orlop.linux.cgroup.files import Resources, Write, perform
+from orlop.linux.cgroup.files import Resources, Write, open_all, perform
 from orlop.linux.cgroup.v2 import cpu, cpuset, devices, freezer, io, memory, pids, subtree
 
 __all__ = ["CgroupV2"]
@@ -36,6 +36,9 @@ class CgroupV2(Cgroup):
 
     def join(self, pid: int) -> None:
         perform(self._directory, [Write("cgroup.procs", str(pid))])
+
+    def entrances(self) -> list[int]:
+        return open_all([f"{self._directory}/cgroup.procs"])
 
     def update(self, resources: Resources) -> None:
         def exists(file: str) -> bool:

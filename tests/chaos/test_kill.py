@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from orlop.linux import cgroup
 from support.daemon import Daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
@@ -117,6 +120,50 @@ def test_a_paused_container_is_still_paused_and_ports_still_answer(victim: Daemo
     assert victim.cli("docker", "port", "web", "80").stdout.splitlines()[0] == "0.0.0.0:8080"
     victim.cli("docker", "unpause", "frozen")
     victim.cli("docker", "rm", "-f", "frozen", "web")
+
+
+def test_a_pause_or_unpause_that_was_cut_off_is_what_the_kernel_says(victim: Daemon) -> None:
+    for name in ("cold", "warm"):
+        victim.cli("docker", "run", "-d", "--name", name, "busybox", "sleep", "1000")
+    cgroups = {name: f"/orlop-{victim.instance}/{_identity(victim, name)}" for name in ("cold", "warm")}
+    victim.cli("docker", "pause", "warm")
+    since = f"{time.time():.9f}"
+    victim.kill()
+    cgroup.open_cgroup(cgroups["cold"]).freeze()
+    cgroup.open_cgroup(cgroups["warm"]).thaw()
+    victim.start()
+    assert [_state(victim, name)["Status"] for name in ("cold", "warm")] == ["paused", "running"]
+    told = victim.cli("docker", "events", "--since", since, "--until", f"{time.time():.9f}",
+                      "--format", "{{.Action}} {{.Actor.Attributes.name}}")  # fmt: skip
+    assert set(told.stdout.splitlines()) == {"pause cold", "unpause warm"}
+    victim.cli("docker", "unpause", "cold")
+    assert victim.cli("docker", "exec", "cold", "echo", "alive").stdout == "alive\n"
+
+
+@pytest.mark.slow
+def test_kills_in_the_middle_of_pauses_leave_no_container_frozen_that_is_said_to_run(victim: Daemon) -> None:
+    names = [f"p{number}" for number in range(4)]
+    for name in names:
+        victim.cli("docker", "run", "-d", "--name", name, "busybox", "sh", "-c", "while :; do sleep 0.001; done")
+
+    def pause(name: str) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while True:
+                victim.request("POST", f"/containers/{name}/pause")
+                victim.request("POST", f"/containers/{name}/unpause")
+
+    for round_ in range(6):
+        clients = [threading.Thread(target=pause, args=(name,)) for name in names]
+        for client in clients:
+            client.start()
+        time.sleep(0.1 + 0.013 * round_)
+        victim.kill()
+        for client in clients:
+            client.join()
+        victim.start()
+        for name in names:
+            frozen = cgroup.open_cgroup(f"/orlop-{victim.instance}/{_identity(victim, name)}").frozen()
+            assert _state(victim, name)["Status"] == ("paused" if frozen else "running")
 
 
 def test_a_killed_launcher_is_replaced(victim: Daemon) -> None:
@@ -252,6 +299,11 @@ def _end_without_daemon(daemon: Daemon) -> None:
         state = json.loads(file.read_text())
         os.kill(state["shim_pid"], signal.SIGKILL)
         _until(lambda pid=state["pid"]: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
+
+
+def _identity(daemon: Daemon, name: str) -> str:
+    identity: str = daemon.json("GET", f"/containers/{name}/json")["Id"]
+    return identity
 
 
 def _namespace(daemon: Daemon, name: str, kind: str) -> str:

@@ -55,7 +55,8 @@ async def _adopt(engine: Engine, container: Container, boot: str) -> None:
 
 
 async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> None:
-    frozen = await asyncio.to_thread(cgroup.open_cgroup(engine.cgroup_path(container.record)).frozen)
+    frozen = await asyncio.to_thread(_frozen, engine.cgroup_path(container.record))
+    was = container.state.status
     container.task = task
     container.settled.clear()
     state = msgspec.structs.replace(
@@ -68,7 +69,22 @@ async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> 
         started_at=task.started_at or container.state.started_at,
     )
     await engine.containers.save(container, durable=False, state=state)
+    if {was, container.state.status} == {"running", "paused"}:
+        events.publish(engine, container, "pause" if frozen else "unpause")
     log.info("container %s runs on, adopted", container.id[:12])
+
+
+def _frozen(path: str) -> bool:
+    """Say whether a container is frozen. A freeze that was cut off is brought to its end, or taken back."""
+    group = cgroup.open_cgroup(path)
+    if not group.frozen():
+        return False
+    try:
+        group.freeze()
+    except TimeoutError as error:
+        log.warning("a pause that was cut off is taken back: %s", error)
+        return False
+    return True
 
 
 async def _ended(engine: Engine, container: Container, found: Exit | None, boot: str) -> None:

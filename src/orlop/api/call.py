@@ -23,7 +23,7 @@ from orlop.errors import InvalidArgument
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["HEADERS", "JSON", "Answer", "Call", "answer", "empty", "failure", "text"]
+__all__ = ["HEADERS", "JSON", "TAR", "Answer", "Call", "answer", "empty", "failure", "text"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ T = TypeVar("T")
 Answer = StreamResponse
 
 JSON = "application/json"
+TAR = "application/x-tar"
 HEADERS: Mapping[str, str] = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",

@@ -1,4 +1,4 @@
-"""Answers that go on: bytes of a log, JSON lines of events, statistics and progress.
+"""Answers that go on: bytes of a log, archives, JSON lines of events, statistics and progress.
 
 The head goes out before the first piece, so that a client knows that it is listening. A piece is fetched only when the
 one before has left: a client that does not read holds up its own call and nothing else. When a client goes, its call
@@ -16,7 +16,7 @@ import msgspec
 from orlop.api.call import JSON, Answer, Call
 from orlop.errors import Error
 
-__all__ = ["send_blocks", "send_json_lines", "send_progress"]
+__all__ = ["send_archive", "send_blocks", "send_json_lines", "send_progress"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,23 @@ async def send_blocks(
                 await response.write(block)
         except Error as error:
             await response.write(failure(error.message))
+        await response.write_eof()
+    finally:
+        await _close(blocks)
+    return response
+
+
+async def send_archive(call: Call, blocks: AsyncIterator[bytes], content_type: str) -> Answer:
+    """Send a file; an error before its first block is an ordinary answer.
+
+    After that it breaks the connection off: an archive that is not whole must not look as if it were.
+    """
+    try:
+        first = await anext(blocks, b"")
+        response = await call.start(content_type)
+        await response.write(first)
+        async for block in blocks:
+            await response.write(block)
         await response.write_eof()
     finally:
         await _close(blocks)

@@ -14,21 +14,14 @@ from typing import Any
 
 from orlop.image.attributes import OPAQUE_XATTR
 from orlop.image.layers import has_xattr
+from orlop.image.placeholders import PLACEHOLDERS
 from orlop.linux.openat2 import NO_SYMLINKS, open_in_root
 from orlop.model.record import Rootfs
 
-__all__ = ["ADDED", "DELETED", "MODIFIED", "PLACEHOLDERS", "changes"]
+__all__ = ["ADDED", "DELETED", "MODIFIED", "changes"]
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
 _STIRRED = -1  # a directory of which only size and time differ, as by names that come and go
-
-PLACEHOLDERS = frozenset(
-    (
-        *("/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/proc", "/sys"),
-        *("/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf"),
-    )
-)
-"""What an engine puts into an image that lacks it, so that there is something to mount on: nobody's change."""
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)

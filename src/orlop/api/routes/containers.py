@@ -10,12 +10,14 @@ from orlop.api import body, requests
 from orlop.api.call import JSON, Answer, Call, answer, empty
 from orlop.api.hijack import MULTIPLEXED_STREAM, RAW_STREAM
 from orlop.api.router import Route
-from orlop.api.streams import send_blocks, send_json_lines
+from orlop.api.streams import send_archive, send_blocks, send_json_lines
 from orlop.api.versions import adjust
 from orlop.engine.containers import (
     attach,
     changes,
+    commit,
     create,
+    export,
     inspect,
     logs,
     pause,
@@ -42,6 +44,7 @@ from orlop.runtime.logs import LogQuery
 __all__ = ["ROUTES"]
 
 _NO_TIME = ("", "0")
+OCTETS = "application/octet-stream"
 _LONGEST_NOTHING = 7  # a body of a start request up to this length counts as none
 
 
@@ -145,6 +148,27 @@ async def list_changes(call: Call) -> Answer:
     return answer(await changes.changes(call.engine, call.parts["id"]))
 
 
+async def export_container(call: Call) -> Answer:
+    return await send_archive(call, export.export(call.engine, call.parts["id"]), OCTETS)
+
+
+async def commit_container(call: Call) -> Answer:
+    query = call.query
+    fields = await call.json() if call.has_body else None
+    image_id = await commit.commit(
+        call.engine,
+        query.text("container"),
+        repo=query.text("repo"),
+        tag=query.text("tag"),
+        author=query.text("author"),
+        comment=query.text("comment"),
+        pause=not query.text("pause") or query.flag("pause"),
+        changes=query.all("changes"),
+        config=body.decode_fields(fields, ContainerCreate) if fields else None,
+    )
+    return answer({"Id": image_id}, 201)
+
+
 async def send_stats(call: Call) -> Answer:
     streaming = call.query.flag("stream", default=True)
     one_shot = call.version >= (1, 41) and call.query.flag("one-shot")
@@ -217,6 +241,8 @@ ROUTES = (
     Route("GET", "/containers/{id}/top", list_processes),
     Route("GET", "/containers/{id}/logs", send_logs),
     Route("GET", "/containers/{id}/changes", list_changes),
+    Route("GET", "/containers/{id}/export", export_container),
+    Route("POST", "/commit", commit_container),
     Route("GET", "/containers/{id}/stats", send_stats),
     Route("POST", "/containers/{id}/resize", resize_container),
     Route("POST", "/containers/{id}/start", start_container),

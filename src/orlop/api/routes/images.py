@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orlop.api.call import Answer, Call, answer, empty
+from orlop.api.call import TAR, Answer, Call, answer, empty
 from orlop.api.router import Route
-from orlop.api.streams import send_progress
+from orlop.api.streams import send_archive, send_progress
 from orlop.api.versions import adjust
-from orlop.engine.images import history, imports, inspect, load, remove, tag
+from orlop.engine.images import history, imports, inspect, load, remove, save, tag
 from orlop.engine.images import list as listing
 from orlop.errors import InvalidArgument, NotImplementedYet
 
@@ -56,6 +56,13 @@ async def load_images(call: Call) -> Answer:
     return await send_progress(call, progress, early_errors=False)
 
 
+async def save_images(call: Call) -> Answer:
+    """Send the images of the path or of the query as an archive."""
+    names = [call.parts["name"]] if "name" in call.parts else [*call.query.all("names")]
+    platform = call.query.text("platform") if call.version >= (1, 48) else ""
+    return await send_archive(call, save.save(call.engine, names, platform=platform), TAR)
+
+
 async def create_image(call: Call) -> Answer:
     """Import an image from the body (`fromSrc=-`); what has to be fetched is still to come."""
     source = call.query.text("fromSrc")
@@ -81,6 +88,8 @@ ROUTES = (
     Route("GET", "/images/json", list_images),
     Route("POST", "/images/create", create_image),
     Route("POST", "/images/load", load_images),
+    Route("GET", "/images/get", save_images),
+    Route("GET", "/images/{name}/get", save_images),
     Route("GET", "/images/{name}/json", inspect_image),
     Route("GET", "/images/{name}/history", show_history),
     Route("POST", "/images/{name}/tag", tag_image),

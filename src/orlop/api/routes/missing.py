@@ -9,7 +9,6 @@ from orlop.errors import NotImplementedYet
 __all__ = ["ROUTES"]
 
 _MISSING = """
-    GET /containers/{id}/export
     GET /containers/{id}/attach/ws
     HEAD /containers/{id}/archive
     GET /containers/{id}/archive
@@ -18,10 +17,7 @@ _MISSING = """
     POST /build/cancel
     POST /images/{name}/push
     GET /images/search
-    GET /images/{name}/get
-    GET /images/get
     POST /auth
-    POST /commit
     GET /distribution/{name}/json
     POST /session
     POST /grpc

@@ -8,17 +8,16 @@ meaning that Docker gives each kind of key: exact, prefix, regular expression, l
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orlop.errors import InvalidArgument
+from orlop.formats import regexp
 
 __all__ = ["Filters"]
 
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")
-_LITERAL = re.compile(r"[\w/: ,@=-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +146,9 @@ def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
 
 
 def _search(expression: str, value: str) -> bool:
-    if _LITERAL.fullmatch(expression):  # the ordinary case, without the regular expression engine
-        return expression in value
     if expression == value:
         return True
     try:
-        return re.search(expression, value) is not None
-    except (re.error, RecursionError):
+        return regexp.found(expression, value)
+    except regexp.BadExpression:
         return False

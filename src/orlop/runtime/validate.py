@@ -6,9 +6,8 @@ knowledge (other containers, volumes, ports, networks) is the engine's to check.
 
 from __future__ import annotations
 
-import re
-
 from orlop.errors import InvalidArgument
+from orlop.formats import regexp
 from orlop.formats.units import parse_decimal_size
 from orlop.model.api.container import ContainerConfig, ContainerUpdate, HostConfig, LogConfig, RestartPolicy
 from orlop.model.record import ContainerRecord
@@ -159,9 +158,9 @@ def _log(config: LogConfig) -> None:
 
 def _expression(name: str, value: str) -> None:
     try:
-        re.compile(value)
-    except re.error as error:
-        raise InvalidArgument(f"invalid log opt '{name}': error parsing regexp: {error}") from None
+        regexp.check(value)
+    except regexp.BadExpression as error:
+        raise InvalidArgument(f"invalid log opt '{name}': {error}") from None
 
 
 def _joined(host: HostConfig) -> dict[str, str]:

@@ -95,7 +95,7 @@ def refusal(config: ContainerConfig | None = None, **host: Any) -> str:
         ({"shm_size": -1}, "SHM size can not be less than 0"),
         (
             {"log_config": LogConfig(type="local", config={"env-regex": "("})},
-            "invalid log opt 'env-regex': error parsing regexp: missing ), unterminated subpattern at position 0",
+            "invalid log opt 'env-regex': error parsing regexp: missing ): (",
         ),
         ({"oom_score_adj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
         ({"runtime": "kata"}, "unknown or invalid runtime name: kata"),

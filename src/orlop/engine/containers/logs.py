@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.containers import places
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotImplementedYet
+from orlop.formats import regexp
 from orlop.runtime.logs import LogQuery, details_prefix, read_logs
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ def _chosen(attributes: dict[str, str], options: dict[str, str], option: str) ->
     return {
         key: value
         for key, value in attributes.items()
-        if key in names or (expression and re.search(expression, key) is not None)
+        if key in names or (expression and regexp.found(expression, key))
     }

@@ -25,6 +25,7 @@ from orlop.image.content import Content
 from orlop.image.depot import Depot
 from orlop.image.layers import Layers
 from orlop.image.leases import Lease, Leases
+from orlop.image.partials import DIRECTORY, Partials
 from orlop.image.scratch import Scratch
 from orlop.model.record import ImageRecord, LayerRecord
 from orlop.store import images as table
@@ -47,13 +48,16 @@ class Images:
         self._configs: dict[str, dict[str, Any]] = {}  # they never change
         self._changing = asyncio.Lock()
         self.scratch = Scratch(data_root / "tmp")
+        self.partials = Partials(self.scratch.path / DIRECTORY)
         self.content = Content(data_root / "content", self.scratch)
         self.layers = Layers(data_root / "layers", self.scratch)
         self.depot = Depot(self.content, self.layers, self.scratch, Leases(self._collect), self._find_known)
 
     @classmethod
     async def open(cls, data_root: Path, store: Store) -> Images:
-        """Read the index, and remove what a crash left behind: everything in ``tmp/``, and what no record names."""
+        """Read the index, and remove what a crash left behind: what is in ``tmp/`` (downloads may go on, though) and
+        what no record names.
+        """
         images = await asyncio.to_thread(cls, data_root, store)
         records, names = await store.read(lambda tx: (table.all(tx), table.references(tx)))
         images._records = {record.id: record for record in records}
@@ -250,8 +254,9 @@ class Images:
         collect(self.depot, lambda: list(self._records.values()), candidates)
 
     def _heal(self) -> None:
-        self.scratch.sweep()
+        self.scratch.sweep(keep=(DIRECTORY,))
         self._collect(frozenset(everything(self.depot)))
+        self.partials.sweep(unwanted=self.content.has)
 
 
 def _delete_all(tx: Transaction, records: Iterable[ImageRecord]) -> None:

@@ -101,6 +101,16 @@ class LayerIntake:
         self._keeping.finish()
         self._opening.finish()
 
+    @property
+    def unpacking_error(self) -> BaseException | None:
+        """What the unpacking has failed of already; the bytes may be as claimed all the same."""
+        return self._opening.error
+
+    def verified(self) -> None:
+        """Say that nothing follows and wait until all bytes are hashed. Raises `WrongDigest`."""
+        self.finish()
+        self._keeping.result()
+
     def wait(self) -> None:
         """Wait until the work is done, well or not."""
         self._keeping.abandon()

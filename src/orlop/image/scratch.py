@@ -1,7 +1,8 @@
 """The scratch directory, ``tmp/``: where everything new is written first, and where everything old goes to die.
 
 To be seen or gone is one rename on the same file system. What is here when the daemon starts is left over from a
-crash and is removed. Removal runs in one thread of its own: a big tree takes seconds, and nobody waits for it.
+crash and is removed, but for downloads that may go on (`orlop.image.partials`). Removal runs in one thread of its own:
+a big tree takes seconds, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from orlop.linux.filesystem import clear_protection
@@ -34,14 +36,16 @@ class Scratch:
         self._numbers = itertools.count()
         self._prefix = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._queue: queue.SimpleQueue[Path | threading.Event | None] = queue.SimpleQueue()
+        self._doomed: set[str] = set()  # names of what waits for its removal
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="image-removal", daemon=True)
         self._thread.start()
 
-    def sweep(self) -> None:
-        """Have everything removed that is here now. For the start, when nobody else uses the directory."""
+    def sweep(self, keep: Collection[str] = ()) -> None:
+        """Have everything removed that is here now, but the names to `keep`. For the start, when nobody is at work."""
         for path in self.path.iterdir():
-            self._queue.put(path)
+            if path.name not in keep:
+                self._doom(path)
 
     def name(self, kind: str) -> Path:
         """Return a path that nobody else has, for a file or a directory to be made."""
@@ -63,8 +67,17 @@ class Scratch:
         except PermissionError:  # chattr +i on the directory itself, or on its parent's entry
             clear_protection(str(path))
             path.rename(target)
-        self._queue.put(target)
+        self._doom(target)
         return True
+
+    def strays(self, known: Collection[str] = ()) -> list[Path]:
+        """Return what nobody here has made or is about to remove, and is not `known` by its name."""
+        ours = f"-{self._prefix}-"
+        return [
+            path
+            for path in self.path.iterdir()
+            if ours not in path.name and path.name not in self._doomed and path.name not in known
+        ]
 
     def settle(self, timeout: float | None = None) -> bool:
         """Wait until all that was discarded so far is gone, at most `timeout` seconds; tell whether it is."""
@@ -91,6 +104,11 @@ class Scratch:
                 self._remove(item)
             except OSError as error:
                 log.warning("cannot remove %s, the next start tries again: %s", item, error)
+            self._doomed.discard(item.name)
+
+    def _doom(self, path: Path) -> None:
+        self._doomed.add(path.name)
+        self._queue.put(path)
 
     def _remove(self, path: Path) -> None:
         """Remove `path`; where a shim that is ending still writes into it, once more when that is done."""

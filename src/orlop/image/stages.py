@@ -36,6 +36,11 @@ class Stage(Generic[T]):
     def failed(self) -> bool:
         return self._error is not None
 
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed of, if it has."""
+        return self._error
+
     def put(self, block: bytes | memoryview) -> None:
         """Give the stage its next block; wait while its queue is full."""
         if block:

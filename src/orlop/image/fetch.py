@@ -126,16 +126,16 @@ class Fetches:
                 lease.hold(name)
             return record
 
-    async def leave(self, fetch: LayerFetch) -> None:
-        """Say that one of those who want a layer does not any more."""
+    def leave(self, fetch: LayerFetch) -> asyncio.Task[None] | None:
+        """Say that one of those who want a layer does not any more; return the end of the fetch if it was the last."""
         fetch.users -= 1
         if fetch.users:
-            return
+            return None
         self._forget(fetch)
         digest = fetch.descriptor.digest
         ending = self._ending[digest] = asyncio.create_task(fetch.end())
         ending.add_done_callback(lambda _: self._ended(digest, ending))
-        await asyncio.shield(ending)
+        return ending
 
     def using(self, source: Source) -> list[asyncio.Task[LayerRecord]]:
         """Return what is still being fetched from `source`: others may want it."""

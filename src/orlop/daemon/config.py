@@ -21,6 +21,7 @@ from orlop.engine.config import EngineConfig
 from orlop.errors import Error, InvalidArgument
 from orlop.formats.units import parse_binary_size
 from orlop.model.api.container import Ulimit
+from orlop.registry.client.config import RegistryConfig
 
 __all__ = ["Settings", "TLSFiles", "load", "parse_command_line"]
 
@@ -197,6 +198,8 @@ def _engine_config(values: Mapping[str, Any]) -> EngineConfig:
         raise InvalidArgument(f"invalid default MTU: {mtu}")
     if get("default-cgroupns-mode", "") not in ("", "host", "private"):
         raise InvalidArgument(f"invalid default cgroup namespace mode: {get('default-cgroupns-mode')}")
+    _check_transfers(values)
+    registries = RegistryConfig(tuple(get("insecure-registry", ())), tuple(get("registry-mirror", ()))).check()
     return EngineConfig(
         data_root=_absolute(values, "data-root"),
         exec_root=_absolute(values, "exec-root"),
@@ -226,10 +229,19 @@ def _engine_config(values: Mapping[str, Any]) -> EngineConfig:
         shutdown_timeout=values["shutdown-timeout"],
         debug=get("debug", False),
         trace=get("trace", False),
-        insecure_registries=tuple(get("insecure-registry", ())),
-        registry_mirrors=tuple(get("registry-mirror", ())),
+        insecure_registries=registries.insecure,
+        registry_mirrors=registries.mirrors,
+        max_concurrent_downloads=values["max-concurrent-downloads"],
+        max_concurrent_uploads=values["max-concurrent-uploads"],
+        max_download_attempts=values["max-download-attempts"],
         hosts=tuple(get("host") or ()),
     )
+
+
+def _check_transfers(values: Mapping[str, Any]) -> None:
+    for name, least in (("max-concurrent-downloads", 0), ("max-concurrent-uploads", 0), ("max-download-attempts", 1)):
+        if values[name] < least:
+            raise InvalidArgument(f"invalid {name.replace('-', ' ')}: {values[name]}")
 
 
 def _tls(values: Mapping[str, Any]) -> TLSFiles | None:

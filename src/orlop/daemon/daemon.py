@@ -39,7 +39,16 @@ log = logging.getLogger(__name__)
 _CALL_PATIENCE = 5.0  # seconds that calls may take when the daemon ends, if --shutdown-timeout is not shorter
 _FORCE_AFTER = 3  # signals
 
-_ENGINE_RELOADS = ("debug", "labels", "shutdown_timeout", "insecure_registries", "registry_mirrors")
+_ENGINE_RELOADS = (
+    "debug",
+    "labels",
+    "shutdown_timeout",
+    "insecure_registries",
+    "registry_mirrors",
+    "max_concurrent_downloads",
+    "max_concurrent_uploads",
+    "max_download_attempts",
+)
 
 
 class Daemon:
@@ -185,7 +194,7 @@ class Daemon:
         ]
         if waiting:
             log.warning("changed, but not before the next start: %s", ", ".join(waiting))
-        engine.config = dataclasses.replace(engine.config, **changes)
+        engine.reconfigure(dataclasses.replace(engine.config, **changes))
         logs.set_level(new.log_level)
         attributes = {
             "name": socket.gethostname(),
@@ -195,6 +204,9 @@ class Daemon:
             "shutdown-timeout": str(wanted.shutdown_timeout),
             "insecure-registries": json.dumps(wanted.insecure_registries),
             "registry-mirrors": json.dumps(wanted.registry_mirrors),
+            "max-concurrent-downloads": str(wanted.max_concurrent_downloads),
+            "max-concurrent-uploads": str(wanted.max_concurrent_uploads),
+            "max-download-attempts": str(wanted.max_download_attempts),
         }
         engine.spawn(_publish_reload(engine, attributes), "event of the reload")
         log.info("Reloaded configuration", extra={"config": json.dumps(attributes)})

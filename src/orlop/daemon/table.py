@@ -9,7 +9,7 @@ from orlop.daemon.flags import Flag
 
 __all__ = ["BY_KEY", "DEFAULTS", "FILE_ONLY", "FLAGS"]
 
-_NO_REGISTRY = "this version of Orlop neither pulls nor pushes images; load them instead"
+_PROXIES = "set HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment"
 _NO_SWARM = "this version of Orlop has no cluster"
 _OWN_RUNTIME = "containers run under Orlop's own runtime"
 _OWN_NETWORK = "Orlop's rules stand in nftables, in a table of their own"
@@ -44,6 +44,9 @@ _HAD = (
     Flag("log-format", usage='Format of the daemon\'s log ("text" | "json")'),
     Flag("log-level", short="l", usage='Level of the daemon\'s log ("debug" | "info" | "warn" | "error" | "fatal")'),
     Flag("log-opt", "list", key="log-opts", usage="key=value option of the log driver"),
+    Flag("max-concurrent-downloads", "int", usage="Layers that are downloaded at once (default 3)"),
+    Flag("max-concurrent-uploads", "int", usage="Layers that are uploaded at once (default 5)"),
+    Flag("max-download-attempts", "int", usage="Attempts to download a layer (default 5)"),
     Flag("mtu", "int", usage="MTU of the default bridge"),
     Flag("no-new-privileges", "bool", usage="Containers never gain privileges"),
     Flag("pidfile", short="p", usage="File of the daemon's process id (default <exec-root>/orlopd.pid)"),
@@ -99,16 +102,13 @@ _LACKED = (
     Flag("feature", "list", key="features", lacks="there are no features to switch"),
     Flag("fixed-cidr", lacks="addresses are given from the whole subnet of --bip"),
     Flag("host-gateway-ip", "list", key="host-gateway-ips", lacks="host-gateway is the bridge's address"),
-    Flag("http-proxy", lacks=_NO_REGISTRY),
-    Flag("https-proxy", lacks=_NO_REGISTRY),
+    Flag("http-proxy", lacks=_PROXIES),
+    Flag("https-proxy", lacks=_PROXIES),
     Flag("ip-forward-no-drop", "bool", lacks="Orlop never sets a policy of the host's own chains"),
-    Flag("max-concurrent-downloads", "int", lacks=_NO_REGISTRY),
-    Flag("max-concurrent-uploads", "int", lacks=_NO_REGISTRY),
-    Flag("max-download-attempts", "int", lacks=_NO_REGISTRY),
     Flag("metrics-addr", lacks="there are no metrics to ask for"),
     Flag("network-control-plane-mtu", "int", lacks=_NO_SWARM),
     Flag("network-diagnostic-port", "int", lacks=_NO_SWARM),
-    Flag("no-proxy", lacks=_NO_REGISTRY),
+    Flag("no-proxy", lacks=_PROXIES),
     Flag("node-generic-resource", "list", key="node-generic-resources", lacks=_NO_SWARM),
     Flag("nri-opts", "list", lacks="there are no plugins"),
     Flag("restart", "bool", short="r", key=None, lacks="use the containers' --restart"),
@@ -122,9 +122,9 @@ FLAGS = (*_HAD, *_SETTLED, *_LACKED)
 BY_KEY: Mapping[str, Flag] = {flag.file_key: flag for flag in FLAGS if flag.file_key is not None}
 
 FILE_ONLY: Mapping[str, str] = {  # of dockerd's configuration file, without a flag
-    "allow-nondistributable-artifacts": _NO_REGISTRY,
+    "allow-nondistributable-artifacts": "layers that are kept outside of registries are neither pulled nor pushed",
     "builder": "this version of Orlop does not build images",
-    "proxies": _NO_REGISTRY,
+    "proxies": _PROXIES,
     "swarm-raft-election-tick": _NO_SWARM,
     "swarm-raft-heartbeat-tick": _NO_SWARM,
 }
@@ -140,5 +140,8 @@ DEFAULTS: Mapping[str, Any] = {
     "log-driver": "json-file",
     "log-format": "text",
     "log-level": "info",
+    "max-concurrent-downloads": 3,
+    "max-concurrent-uploads": 5,
+    "max-download-attempts": 5,
     "shutdown-timeout": 15,
 }

@@ -44,4 +44,7 @@ class EngineConfig:
     trace: bool = False
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
+    max_concurrent_downloads: int = 3  # layers at once, 0 for any number
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
     hosts: tuple[str, ...] = ()

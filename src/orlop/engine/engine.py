@@ -23,6 +23,7 @@ from orlop.engine.containers.supervise import Supervisor
 from orlop.engine.events import Events
 from orlop.errors import Error, Internal, InvalidArgument
 from orlop.formats import identity
+from orlop.image.fetch import Fetches
 from orlop.image.images import Images
 from orlop.image.snapshots.overlay import OverlaySnapshots
 from orlop.linux import cgroup
@@ -53,6 +54,7 @@ class Engine:
     facts: HostFacts
     store: Store
     images: Images
+    fetches: Fetches
     snapshots: OverlaySnapshots
     containers: Registry
     supervisor: Supervisor
@@ -97,6 +99,13 @@ class Engine:
         parts.push_async_callback(self.events.close)
         self.images = await Images.open(config.data_root, self.store)
         parts.push_async_callback(self.images.close)
+        self.fetches = Fetches(
+            self.images.depot,
+            self.images.partials,
+            concurrency=config.max_concurrent_downloads,
+            attempts=config.max_download_attempts,
+        )
+        parts.push_async_callback(self.fetches.close)
         self.snapshots = OverlaySnapshots(config.data_root, self.images.layers)
         self.volumes = LocalVolumes(config.data_root, self.store)
         await self.volumes.open()
@@ -144,6 +153,12 @@ class Engine:
             for endpoint in container.record.endpoints:
                 await driver.adopt(endpoint, container.state.shim_pid)
         return driver
+
+    def reconfigure(self, config: EngineConfig) -> None:
+        """Take over what of `config` may change while the engine is open."""
+        self.config = config
+        self.fetches.slots.resize(config.max_concurrent_downloads)
+        self.fetches.attempts = config.max_download_attempts
 
     async def close(self) -> None:
         """Let go of everything; containers run on under their shims."""

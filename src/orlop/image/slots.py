@@ -9,7 +9,7 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """So many may be inside at once, in the order in which they came. Used on one event loop."""
+    """So many may be inside at once (0: any number), in the order in which they came. Used on one event loop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -44,7 +44,7 @@ class Slots:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._inside < self._limit:
+        while self._waiting and (self._inside < self._limit or not self._limit):
             waiter = self._waiting.popleft()
             if not waiter.done():
                 self._inside += 1

@@ -23,6 +23,7 @@ __all__ = [
     "Document",
     "Index",
     "Manifest",
+    "Schema1",
     "check_image",
     "encode",
     "parse",
@@ -39,6 +40,10 @@ _SCHEMA_VERSION = 2
 _GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain", "binary/octet-stream"})
 _ABSENT = msgspec.Raw(b"null")
 _Type = TypeVar("_Type")
+
+
+class Schema1(InvalidArgument):
+    """The document is a manifest of Docker before 1.10."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -156,7 +161,7 @@ def _media_type(probe: _Probe, content_type: str) -> str:
         raise InvalidArgument("invalid manifest: it is both a manifest and an index")
     stated = probe.media_type or ""
     if probe.fs_layers != _ABSENT or probe.schema_version == 1 or {stated, content_type} & media.SCHEMA_1:
-        raise InvalidArgument("unsupported manifest: Docker image manifest version 2, schema 1 is no longer supported")
+        raise Schema1("Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed.")
     if content_type in _GENERIC:
         content_type = ""
     if stated and content_type and stated != content_type:

@@ -7,10 +7,11 @@ image are looked at. Volumes that were made for a container that could not be cr
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -18,7 +19,7 @@ import msgspec
 
 from orlop.engine.volumes import events as volume_events
 from orlop.engine.volumes.remove import remove as remove_volume
-from orlop.errors import Conflict, InvalidArgument, NotFound
+from orlop.errors import Conflict, Error, InvalidArgument, NotFound
 from orlop.linux.mount import detached_overlay
 from orlop.linux.openat2 import open_in_root
 from orlop.model.api.container import ContainerConfig, HostConfig
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
 __all__ = ["plan", "realised"]
+
+log = logging.getLogger(__name__)
 
 
 def plan(engine: Engine, config: ContainerConfig, host: HostConfig) -> list[MountRequest]:
@@ -55,10 +58,19 @@ async def realised(
             yield tuple(records)
         except BaseException:
             pins.close()
-            for name in made:
-                with suppress(Conflict):  # somebody else has come to use it
-                    await remove_volume(engine, name, force=True)
+            await _remove(engine, made)
             raise
+
+
+async def _remove(engine: Engine, names: list[str]) -> None:
+    """Remove volumes that were made for nothing; what fails is logged, since it is not what the client has to know."""
+    for name in names:
+        try:
+            await remove_volume(engine, name, force=True)
+        except Conflict:  # somebody else has come to use it
+            continue
+        except Error as error:
+            log.warning("volume %s, made for a container that could not be created, stays: %s", name, error)
 
 
 async def _realise(
@@ -101,9 +113,11 @@ async def _volume(
     if request.subpath:
         await asyncio.to_thread(_check_subpath, source, request.subpath)
     if request.copy:
-        with _image_view(engine, image) as root:
-            _check_hidden(root, request.destination)
+        root = await asyncio.to_thread(_image_view, engine, image, request.destination)
+        try:
             await engine.volumes.populate(record, root, request.destination)
+        finally:
+            os.close(root)
     return MountRecord(
         type="volume",
         destination=request.destination,
@@ -119,15 +133,19 @@ async def _volume(
     )
 
 
-@contextmanager
-def _image_view(engine: Engine, image: ImageRecord) -> Iterator[int]:
-    """Mount the image's layers, read-only and detached; yield a directory descriptor."""
+def _image_view(engine: Engine, image: ImageRecord, path: str) -> int:
+    """Mount the image's layers, read-only and detached; return a directory descriptor.
+
+    Raises `InvalidArgument` if `path`, which a volume is to hide, is no directory there.
+    """
     layers = engine.images.layers.directories(image)
     fd = os.open(layers[0], os.O_PATH | os.O_DIRECTORY) if len(layers) == 1 else detached_overlay(layers, "", "")
     try:
-        yield fd
-    finally:
+        _check_hidden(fd, path)
+    except BaseException:
         os.close(fd)
+        raise
+    return fd
 
 
 def _check_source(request: MountRequest) -> None:

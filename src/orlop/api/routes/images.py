@@ -6,7 +6,7 @@ from orlop.api.call import TAR, Answer, Call, answer, empty
 from orlop.api.router import Route
 from orlop.api.streams import send_archive, send_progress
 from orlop.api.versions import adjust
-from orlop.engine.images import history, imports, inspect, load, remove, save, tag
+from orlop.engine.images import history, imports, inspect, load, pull, remove, save, tag
 from orlop.engine.images import list as listing
 from orlop.errors import InvalidArgument, NotImplementedYet
 
@@ -64,10 +64,13 @@ async def save_images(call: Call) -> Answer:
 
 
 async def create_image(call: Call) -> Answer:
-    """Import an image from the body (`fromSrc=-`); what has to be fetched is still to come."""
+    """Pull an image (`fromImage`) or import one from the body (`fromSrc=-`)."""
     source = call.query.text("fromSrc")
-    if call.query.text("fromImage"):
-        raise NotImplementedYet("POST /images/create?fromImage= (pull) is not implemented by this version of Orlop")
+    platform = call.query.text("platform") if call.version >= (1, 32) else ""
+    if name := call.query.text("fromImage"):
+        auth = call.header("X-Registry-Auth")
+        messages = pull.pull(call.engine, name, tag=call.query.text("tag"), platform=platform, auth=auth)
+        return await send_progress(call, messages, early_errors=True)
     if source != "-":
         raise NotImplementedYet(
             "POST /images/create?fromSrc= is implemented for the request's body (fromSrc=-) only, not for addresses"
@@ -79,7 +82,7 @@ async def create_image(call: Call) -> Answer:
         tag=call.query.text("tag"),
         message=call.query.text("message") or f"Imported from {source}",
         changes=[*call.query.all("changes")],
-        platform=call.query.text("platform") if call.version >= (1, 32) else "",
+        platform=platform,
     )
     return await send_progress(call, progress, early_errors=True)
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -45,7 +46,7 @@ def test_a_container_runs_on_and_its_log_is_whole_when_the_daemon_is_killed(vict
 
 
 def test_the_true_exit_status_is_known_of_a_container_that_ended_meanwhile(victim: Daemon) -> None:
-    victim.cli("docker", "run", "-d", "--name", "short", "busybox", "sh", "-c", "sleep 0.5; exit 42")
+    victim.cli("docker", "run", "-d", "--name", "short", "-v", "data:/v", "busybox", "sh", "-c", "sleep 0.5; exit 42")
     victim.cli("docker", "run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "0.5")
     since = f"{time.time():.9f}"
     victim.kill()
@@ -55,11 +56,30 @@ def test_the_true_exit_status_is_known_of_a_container_that_ended_meanwhile(victi
     assert (state["Status"], state["ExitCode"]) == ("exited", 42)
     _until(lambda: victim.cli("docker", "ps", "-aq", "--filter", "name=gone").stdout == "")
     told = victim.cli("docker", "events", "--since", since, "--until", f"{time.time():.9f}", "--format", "{{json .}}")
-    died = [event for event in map(json.loads, told.stdout.splitlines()) if event["Action"] == "die"]
+    events = [json.loads(line) for line in told.stdout.splitlines()]
+    died = [event for event in events if event["Action"] == "die"]
     assert {event["Actor"]["Attributes"]["name"]: event["Actor"]["Attributes"]["exitCode"] for event in died} == {
         "short": "42",
         "gone": "0",
     }
+    identity = _identity(victim, "short")
+    assert [event["Action"] for event in events if event["Actor"]["Attributes"].get("container") == identity] == [
+        "disconnect",
+        "unmount",
+    ]
+
+
+def test_a_removal_that_was_cut_off_behind_the_end_is_finished_without_a_second_death(victim: Daemon) -> None:
+    victim.cli("docker", "run", "--name", "ended", "busybox", "sh", "-c", "exit 3", check=False)
+    victim.stop()
+    with contextlib.closing(sqlite3.connect(victim.data_root / "orlop.db")) as store, store:
+        changed = 'replace(record, \'"status":"exited"\', \'"status":"removing"\')'
+        store.execute(f"UPDATE containers SET record = CAST({changed} AS BLOB)")
+    since = f"{time.time():.9f}"
+    victim.start()
+    _until(lambda: victim.cli("docker", "ps", "-aq").stdout == "")
+    told = victim.cli("docker", "events", "--since", since, "--until", f"{time.time():.9f}", "--format", "{{.Action}}")
+    assert told.stdout == "destroy\n"
 
 
 def test_a_failure_meanwhile_is_followed_by_a_restart_that_counts(victim: Daemon) -> None:

@@ -49,7 +49,7 @@ async def _adopt(engine: Engine, container: Container, boot: str) -> None:
         log.error("container %s is given up: %s", container.id[:12], error)
         found = None
     if found is None or isinstance(found, Exit):
-        await _ended(engine, container, found, boot)
+        await _ended(engine, container, found)
     else:
         await _runs(engine, container, found, boot)
 
@@ -68,7 +68,7 @@ async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> 
         boot_id=boot,
         started_at=task.started_at or container.state.started_at,
     )
-    await engine.containers.save(container, durable=False, state=state)
+    engine.containers.note(container, state=state)
     if {was, container.state.status} == {"running", "paused"}:
         events.publish(engine, container, "pause" if frozen else "unpause")
     log.info("container %s runs on, adopted", container.id[:12])
@@ -87,34 +87,37 @@ def _frozen(path: str) -> bool:
     return True
 
 
-async def _ended(engine: Engine, container: Container, found: Exit | None, boot: str) -> None:
+async def _ended(engine: Engine, container: Container, found: Exit | None) -> None:
+    """Record the end of a container that no daemon saw, and publish what follows an end, now that it is noticed."""
     state = container.state
     if found is None and state.starting:
         # Its start was cut off before a program ran: for the user it has not been started.
         again = exit.wants_restart(container, state.exit_code)
         status = ("restarting" if again else "exited") if state.started_at else "created"
         state = msgspec.structs.replace(state, status=status, starting=False, pid=0)
-        await engine.containers.save(container, state=state, endpoints=())
+        container.record = msgspec.structs.replace(container.record, state=state)
+        await exit.record(engine, container)
         return
-    if state.status == "restarting":
-        return
-    code = found.code if found else LOST
-    status = "restarting" if exit.wants_restart(container, code) else "exited"
-    new = msgspec.structs.replace(
+    if state.status == "restarting" or (state.status == "removing" and not state.pid):
+        return  # how it ended was recorded and published
+    end = found or Exit(LOST, time.time_ns())
+    ran = max(0, end.time - state.started_at)
+    status = "restarting" if exit.wants_restart(container, end.code) else "exited"
+    state = msgspec.structs.replace(
         state,
         status="removing" if state.status == "removing" else status,
         starting=False,
         pid=0,
         shim_pid=0,
-        exit_code=code,
-        oom_killed=found.oom_killed if found else False,
-        error=found.error if found else "",
-        finished_at=found.time if found else time.time_ns(),
+        exit_code=end.code,
+        oom_killed=end.oom_killed,
+        error=end.error,
+        finished_at=end.time,
     )
-    await engine.containers.save(container, state=new, endpoints=())
-    ran = max(0, new.finished_at - new.started_at) // 1_000_000_000
-    events.publish(engine, container, "die", time_ns=new.finished_at, execDuration=str(ran), exitCode=str(code))
-    log.info("container %s ended while no daemon ran: %d", container.id[:12], code)
+    container.record = msgspec.structs.replace(container.record, state=state)
+    exit.publish(engine, container, end, ran)
+    await exit.record(engine, container)
+    log.info("container %s ended while no daemon ran: %d", container.id[:12], end.code)
 
 
 async def sweep(engine: Engine) -> None:

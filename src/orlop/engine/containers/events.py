@@ -13,14 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["publish", "publish_network", "publish_volumes"]
 
 
-def publish(engine: Engine, container: Container, action: str, *, time_ns: int | None = None, **extra: str) -> None:
-    """Publish `action` of `container`: its labels, image and name are the attributes, `extra` is added.
-
-    `time_ns` is when it happened, if that was not just now.
-    """
+def publish(engine: Engine, container: Container, action: str, **extra: str) -> None:
+    """Publish `action` of `container`: its labels, image and name are the attributes, `extra` is added."""
     record = container.record
     attributes = {**(record.config.labels or {}), **extra, "image": record.config.image, "name": record.name}
-    engine.events.publish("container", action, record.id, attributes, time_ns=time_ns)
+    engine.events.publish("container", action, record.id, attributes)
 
 
 def publish_network(engine: Engine, container: Container, action: str, network: str) -> None:

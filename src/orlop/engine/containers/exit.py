@@ -18,7 +18,7 @@ from orlop.runtime.runtime import Exit
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["handle", "restart", "wants_restart"]
+__all__ = ["handle", "publish", "record", "restart", "wants_restart"]
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,17 @@ async def _tell(engine: Engine, container: Container, exit: Exit, ran: int) -> N
     """Give the network back, publish the end, store it, and answer those who wait for it."""
     try:
         await _leave_network(engine, container)
-        seconds = str(ran // 1_000_000_000)
-        events.publish(engine, container, "die", execDuration=seconds, exitCode=str(exit.code))
-        networking.publish_disconnect(engine, container)
-        events.publish_volumes(engine, container, "unmount")
-        await _record(engine, container)
+        publish(engine, container, exit, ran)
+        await record(engine, container)
     finally:
         container.tell_exit()
+
+
+def publish(engine: Engine, container: Container, exit: Exit, ran: int) -> None:
+    """Publish what an end means: the container dies after `ran` ns, leaves its networks and its volumes."""
+    events.publish(engine, container, "die", execDuration=str(ran // 1_000_000_000), exitCode=str(exit.code))
+    networking.publish_disconnect(engine, container)
+    events.publish_volumes(engine, container, "unmount")
 
 
 async def _leave_network(engine: Engine, container: Container) -> None:
@@ -83,7 +87,8 @@ async def _leave_network(engine: Engine, container: Container) -> None:
         log.error("what container %s held of its network stays until the next start: %s", container.id[:12], error)
 
 
-async def _record(engine: Engine, container: Container) -> None:
+async def record(engine: Engine, container: Container) -> None:
+    """Store a container's end, and that it holds nothing of a network. A full disk does not hold that up."""
     try:
         await engine.containers.save(container, endpoints=())
     except Error as error:  # the shim has written it, too

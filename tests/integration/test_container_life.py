@@ -110,6 +110,28 @@ class TestCrossing:
         assert set(answers) <= {204, 404}
         assert orlopd.request("GET", f"/containers/{container}/json")[0] == 404
 
+    def test_who_waits_while_a_removal_kills_is_told_how_that_ended(self, orlopd: Daemon) -> None:
+        container = run(orlopd, IGNORES_TERM)
+        shim = json.loads((orlopd.exec_root / "c" / container[:12] / "state.json").read_text())["shim_pid"]
+        os.kill(shim, signal.SIGSTOP)  # the kill takes as long as we like
+        answers: list[bytes] = []
+
+        def wait() -> None:
+            answers.append(orlopd.request("POST", f"/containers/{container}/wait?condition=not-running")[1])
+
+        removal = threading.Thread(target=orlopd.request, args=("DELETE", f"/containers/{container}?force=1"))
+        removal.start()
+        try:
+            eventually(lambda: inspect(orlopd, container)["State"]["Status"] == "removing", "it is not being removed")
+            waiter = threading.Thread(target=wait)
+            waiter.start()
+            waiter.join(0.3)
+        finally:
+            os.kill(shim, signal.SIGCONT)
+        for thread in (removal, waiter):
+            thread.join(20)
+        assert [json.loads(answer)["StatusCode"] for answer in answers] == [137]
+
     def test_a_paused_container_is_removed_by_force(self, orlopd: Daemon) -> None:
         container = run(orlopd, IGNORES_TERM)
         orlopd.json("POST", f"/containers/{container}/pause")

@@ -45,6 +45,6 @@ async def wait(engine: Engine, ref: str, *, condition: str = "") -> Waiter:
     if condition == "removed":
         return Waiter(container.on_removal())
     future = container.on_exit()
-    if condition != "next-exit" and not container.running and container.state.status != "restarting":
+    if condition != "next-exit" and container.task is None and container.state.status != "restarting":
         future.set_result(container.wait_answer())
     return Waiter(future)

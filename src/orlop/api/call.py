@@ -110,6 +110,10 @@ class Call:
             _check_content_type(self.header("Content-Type"))
         return body.parse(await self._read())
 
+    async def raw(self) -> bytes:
+        """Return the request's whole body, whatever it is. Raises `InvalidArgument` if it is too large."""
+        return await self._read()
+
     def upload(self) -> AsyncIterator[bytes]:
         """Return the request's body piece by piece, as it arrives."""
         return self._request.content.iter_any()

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from orlop.api.routes import containers, execs, images, missing, networks, plugins, prune, swarm, system, volumes
+from orlop.api.routes import (
+    containers,
+    execs,
+    images,
+    missing,
+    networks,
+    plugins,
+    prune,
+    registries,
+    swarm,
+    system,
+    volumes,
+)
 
 __all__ = ["ROUTES"]
 
@@ -15,6 +27,7 @@ ROUTES = (
     *networks.ROUTES,
     *prune.ROUTES,
     *plugins.ROUTES,
+    *registries.ROUTES,
     *swarm.ROUTES,
     *missing.ROUTES,
 )

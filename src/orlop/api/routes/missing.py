@@ -16,9 +16,6 @@ _MISSING = """
     POST /build
     POST /build/cancel
     POST /images/{name}/push
-    GET /images/search
-    POST /auth
-    GET /distribution/{name}/json
     POST /session
     POST /grpc
     DELETE /networks/{id}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,17 @@ def test_containers_that_start_and_end_together_have_ports_of_their_own(
 
 def test_a_network_of_none_has_loopback_alone(docker: Cli, image: str) -> None:
     assert docker("run", "--rm", "--network", "none", image, "ls", "/sys/class/net").stdout == "lo\n"
+
+
+def test_a_link_between_containers_that_are_kept_apart_is_refused(
+    daemon: Callable[..., Daemon], image_archive: Path
+) -> None:
+    apart = daemon("--icc=false")
+    apart.load(image_archive)
+    apart.cli("docker", "run", "-d", "--name", "server", "busybox", "sleep", "1000")
+    refused = apart.cli("docker", "create", "--link", "server", "busybox", check=False)
+    assert "links need containers that reach each other" in refused.stderr
+    apart.restart("--icc=true")
+    apart.cli("docker", "create", "--name", "client", "--link", "server", "busybox", "true")
+    apart.restart()
+    assert "keeps them apart (--icc=false)" in apart.cli("docker", "start", "-a", "client", check=False).stderr

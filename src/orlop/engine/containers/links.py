@@ -27,8 +27,18 @@ def check(engine: Engine, host: HostConfig) -> None:
         raise InvalidArgument("conflicting options: host type networking can't be used with links")
     if host.network_mode.startswith("container:"):
         raise InvalidArgument("conflicting options: container type network can't be used with links")
+    _check_reach(engine)
     for link in host.links:
         _target(engine, link)
+
+
+def _check_reach(engine: Engine) -> None:
+    """Where containers do not reach each other, a link would be a name that leads nowhere."""
+    if not engine.config.icc:
+        raise InvalidArgument(
+            "links need containers that reach each other, and this daemon keeps them apart (--icc=false): "
+            "opening single ports between them is not supported"
+        )
 
 
 def targets(host: HostConfig) -> list[str]:
@@ -39,6 +49,8 @@ def targets(host: HostConfig) -> list[str]:
 def host_entries(engine: Engine, record: ContainerRecord) -> list[tuple[str, list[str]]]:
     """Return (address, names) of every linked container, for /etc/hosts. A target that does not run is an error."""
     entries = []
+    if record.host_config.links:
+        _check_reach(engine)
     for link in record.host_config.links or []:
         target, alias = _target(engine, link)
         endpoint = _endpoint(target, record.name, alias)

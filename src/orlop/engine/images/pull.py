@@ -13,7 +13,7 @@ from orlop.engine.images.attributes import labels_of, publish
 from orlop.engine.images.pull_progress import INTERVAL, Progress
 from orlop.engine.images.resolution import Found, check_manifest, find_manifest
 from orlop.engine.images.upload import host_platform
-from orlop.errors import Forbidden, Internal, InvalidArgument, NotFound
+from orlop.errors import Error, Forbidden, Internal, InvalidArgument, NotFound, Unauthorized
 from orlop.formats import platform as platforms
 from orlop.formats import reference as references
 from orlop.formats.digest import Digest
@@ -47,9 +47,12 @@ async def pull(engine: Engine, name: str, *, tag: str = "", platform: str = "", 
     target = parse_source(name, tag)
     credentials = registries.optional_credentials(auth)
     async with registries.lasting_repository(engine, credentials, target) as repository:
-        async with aclosing(_Pull(engine, repository, wanted).run(target)) as messages:
-            async for message in messages:
-                yield message
+        try:
+            async with aclosing(_Pull(engine, repository, wanted).run(target)) as messages:
+                async for message in messages:
+                    yield message
+        except Unauthorized as error:
+            raise Error(error.message) from error  # dockerd's status, too: at 401 its client asks for a password
 
 
 def parse_source(name: str, tag: str) -> Reference:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, exit, places
+from orlop.engine.containers import events, exit, places, storage
 from orlop.engine.containers.registry import Container
 from orlop.errors import Unavailable
 from orlop.linux import cgroup, proc
@@ -58,6 +58,7 @@ async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> 
     frozen = await asyncio.to_thread(_frozen, engine.cgroup_path(container.record))
     was = container.state.status
     container.task = task
+    storage.hold(engine, container)
     container.settled.clear()
     state = msgspec.structs.replace(
         container.state,
@@ -121,10 +122,11 @@ async def _ended(engine: Engine, container: Container, found: Exit | None) -> No
 
 
 async def sweep(engine: Engine) -> None:
-    """Publish what was missed, and remove what a crash left: removals that were begun, cgroups, directories."""
+    """Follow what runs on, and remove what a crash left: cgroups, directories, mounts of volumes."""
     for container in engine.containers:
         if container.task:
             engine.supervisor.follow(container, container.task)
+    engine.volumes.settle()
     await asyncio.to_thread(_sweep_cgroups, engine)
     await asyncio.to_thread(_sweep_directories, engine)
 

@@ -30,11 +30,24 @@ __all__ = [
     "ATTR_RDONLY",
     "ATTR_STRICTATIME",
     "ATTR_TIME",
+    "MNT_DETACH",
     "MS_BIND",
+    "MS_DIRSYNC",
+    "MS_MANDLOCK",
+    "MS_NOATIME",
+    "MS_NODEV",
+    "MS_NODIRATIME",
+    "MS_NOEXEC",
+    "MS_NOSUID",
     "MS_PRIVATE",
+    "MS_RDONLY",
     "MS_REC",
+    "MS_RELATIME",
+    "MS_REMOUNT",
     "MS_SHARED",
     "MS_SLAVE",
+    "MS_STRICTATIME",
+    "MS_SYNCHRONOUS",
     "MS_UNBINDABLE",
     "clone_tree",
     "detached_overlay",
@@ -55,13 +68,20 @@ MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_SYNCHRONOUS = 0x10
 MS_REMOUNT = 0x20
+MS_MANDLOCK = 0x40
+MS_DIRSYNC = 0x80
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
 
 MNT_DETACH = 0x2
 

@@ -5,6 +5,9 @@ the directory to ``.removing-<name>.<random>`` (no volume can be called so), the
 So a crash leaves one of: an empty directory without a record (deleted at the next start), a renamed one with its record
 (renamed back: nobody was told that it is gone), a renamed one without (deleted). A directory with content and without a
 record is somebody's data from a lost database: it becomes a volume again.
+
+A volume with ``type`` and ``device`` is a file system that is mounted on its ``_data`` while containers need it
+(`orlop.volume.mounting`); nothing of what is mounted is ever deleted with the volume.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
-from orlop.errors import Conflict, Error, Internal, InvalidArgument, NotFound, NotImplementedYet, Unavailable
+from orlop.errors import Conflict, Error, Internal, InvalidArgument, NotFound, Unavailable
 from orlop.formats.identity import NAME_CHARACTERS, is_name, new_id
 from orlop.formats.units import parse_binary_size
 from orlop.linux.tree import remove_tree
@@ -30,6 +34,8 @@ from orlop.model.record import VolumeRecord
 from orlop.store import volumes as table
 from orlop.store.store import Store
 from orlop.volume.copyup import copy_up
+from orlop.volume.device import check_device, needs_mount
+from orlop.volume.mounting import DeviceMounts, unmount_below
 from orlop.volume.volume import ANONYMOUS_LABEL
 
 __all__ = ["LocalVolumes"]
@@ -51,7 +57,8 @@ class LocalVolumes:
         self._records: dict[str, VolumeRecord] = {}
         self._pins: Counter[str] = Counter()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._removals: set[asyncio.Task[None]] = set()
+        self._removals: set[asyncio.Task[None]] = set()  # and unmounts
+        self._mounts = DeviceMounts(self._root)
 
     async def open(self) -> None:
         """Read what is there; finish or undo what a crash cut off."""
@@ -63,10 +70,12 @@ class LocalVolumes:
             self._records[record.name] = record
         for path in found.garbage:
             self._delete_later(path)
+        await self._mounts.adopt(self._records)
 
     async def close(self) -> None:
-        """Finish removals that are under way."""
+        """Finish removals that are under way; what is mounted for a container stays."""
         await asyncio.gather(*self._removals)
+        self._mounts.close()
 
     def get(self, name: str) -> VolumeRecord:
         """Return a volume. Raises `NotFound`."""
@@ -115,6 +124,47 @@ class LocalVolumes:
             self._records[name] = record
             return record
 
+    def hold(self, name: str, holder: str) -> None:
+        """Say that `holder` runs with the volume, whose file system an earlier daemon has mounted if it has one."""
+        if self._has_device(name):
+            self._mounts.hold(name, holder)
+
+    async def mount(self, name: str, holder: str) -> None:
+        """See that the volume's file system is there, until `holder` releases it; nothing to do for a directory.
+
+        Raises `NotFound`, and `Internal` when it cannot be mounted.
+        """
+        if not self._has_device(name):
+            return
+        self._mounts.hold(name, holder)
+        try:
+            async with self._lock(name):
+                await self._mounts.mount(name, self.get(name).options)
+        except BaseException:
+            self.release(name, holder)
+            raise
+
+    def release(self, name: str, holder: str) -> None:
+        """`holder` needs the volume's file system no more; without a holder it is unmounted soon."""
+        if self._mounts.release(name, holder):
+            self._later(self._unmount(name), f"unmount {name}")
+
+    def settle(self) -> None:
+        """Unmount what an earlier daemon has mounted and nobody came to `hold`."""
+        for name in self._mounts.unheld():
+            self._later(self._unmount(name), f"unmount {name}")
+
+    def _has_device(self, name: str) -> bool:
+        record = self._records.get(name)
+        return record is not None and needs_mount(record.options)
+
+    async def _unmount(self, name: str) -> None:
+        try:
+            async with self._lock(name):
+                await self._mounts.unmount(name)
+        except OSError as error:
+            log.error("volume %s stays mounted: %s", name, error)
+
     @contextmanager
     def pin(self, *names: str) -> Iterator[None]:
         """Keep volumes from being removed while the context is open."""
@@ -145,10 +195,11 @@ class LocalVolumes:
                 if force:
                     return
                 raise NotFound(f"get {name}: no such volume")
-            if self._pins[name] > 0:
+            if self._pins[name] > 0 or self._mounts.held(name):
                 raise Conflict(f"remove {name}: volume is in use")
             directory, doomed = self._root / name, self._root / f"{_REMOVING}{name}.{new_id()[:12]}"
             try:
+                await self._mounts.unmount(name)
                 await asyncio.to_thread(_set_aside, directory, doomed)
             except OSError as error:
                 raise _failure(f"remove {name}", error) from error
@@ -164,7 +215,10 @@ class LocalVolumes:
         return self._locks.setdefault(name, asyncio.Lock())
 
     def _delete_later(self, path: Path) -> None:
-        task = asyncio.get_running_loop().create_task(_delete(path), name=f"remove {path.name}")
+        self._later(_delete(path), f"remove {path.name}")
+
+    def _later(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._removals.add(task)
         task.add_done_callback(self._removals.discard)
 
@@ -196,10 +250,19 @@ def _reconcile(root: Path, known: frozenset[str]) -> _Found:
             else:
                 found.garbage.append(directory)
     for name in known:
-        if not (root / name / "_data").is_dir():
+        if not _has_data(root / name):
             log.warning("the directory of volume %s is missing: it is made anew, empty", name)
             _make(root / name)
     return found
+
+
+def _has_data(directory: Path) -> bool:
+    """Tell whether there is a ``_data``, without a look at what may be mounted there: a server may not answer."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name == "_data" and entry.is_dir() for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _make(directory: Path) -> None:
@@ -218,9 +281,14 @@ def _set_aside(directory: Path, doomed: Path) -> None:
 
 async def _delete(path: Path) -> None:
     try:
-        await asyncio.to_thread(remove_tree, path)
+        await asyncio.to_thread(_remove_files, path)
     except OSError as error:
         log.warning("%s cannot be deleted now, the next start tries again: %s", path, error)
+
+
+def _remove_files(path: Path) -> None:
+    unmount_below(str(path))  # what a crash left mounted there is not the volume's to delete
+    remove_tree(path)
 
 
 def _check_name(name: str) -> None:
@@ -244,17 +312,16 @@ def _check_options(name: str, options: Mapping[str, str]) -> None:
     for option in options:
         if option not in (*_NEEDS, "size"):
             raise InvalidArgument(f'create {name}: invalid option: "{option}"')
+    try:
+        check_device(options)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"create {name}: {error.message}") from None
     if "size" in options and parse_binary_size(options["size"]) > 0:
         raise InvalidArgument(f"create {name}: quota size requested but no quota support")
     for option, needed in _NEEDS.items():
         for other in needed:
             if option in options and other not in options:
                 raise InvalidArgument(f'create {name}: missing required option: "{other}"')
-    if "type" in options:
-        raise NotImplementedYet(
-            f"create {name}: this version of Orlop does not mount volumes by type, o and device; "
-            "mount it on the host and bind the directory"
-        )
 
 
 def _failure(what: str, error: OSError) -> Error:

@@ -1,7 +1,8 @@
 """The volume: a directory that outlives containers and is shared by them.
 
 A volume is *created* (a record and an empty directory), *populated* once from the image's directory that it hides, if
-it is still empty then, *pinned* while a container that will use it is being made, and *removed* when nobody uses it.
+it is still empty then, *pinned* while a container that will use it is being made, *mounted* while containers run with
+it (a directory always is), and *removed* when nobody uses it.
 The package does not know containers: who uses a volume is the engine's knowledge, which asks before it removes.
 """
 
@@ -51,6 +52,18 @@ class Driver(Protocol):
 
     async def remove(self, name: str, force: bool = False) -> None:
         """Remove a volume that nobody uses. Raises `errors.NotFound` (unless `force`) and `errors.Conflict`."""
+
+    async def mount(self, name: str, holder: str) -> None:
+        """See that what is in the volume is there, until `holder` releases it. Raises `errors.Internal`."""
+
+    def release(self, name: str, holder: str) -> None:
+        """`holder` needs what is in the volume no more."""
+
+    def hold(self, name: str, holder: str) -> None:
+        """Say that `holder` runs with the volume, since the time of an earlier daemon."""
+
+    def settle(self) -> None:
+        """Let go of what an earlier daemon has made ready and nobody came to `hold`."""
 
     def path(self, record: VolumeRecord) -> str:
         """Return the directory on the host that is mounted."""

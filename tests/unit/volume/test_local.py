@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.errors import Conflict, Error, InvalidArgument, NotFound, NotImplementedYet
+from orlop.errors import Conflict, Error, InvalidArgument, NotFound
 from orlop.model.api.volume import VolumeCreate
 from orlop.store.store import Store
 from orlop.volume.local import LocalVolumes
@@ -72,6 +72,11 @@ async def test_a_volume_without_a_name_is_anonymous(volumes: LocalVolumes) -> No
         ),
         (VolumeCreate(name="xy", driver_opts={"colour": "x"}), InvalidArgument, 'create xy: invalid option: "colour"'),
         (
+            VolumeCreate(name="xy", driver_opts={"type": "cifs", "device": "//server:445/share"}),
+            InvalidArgument,
+            "create xy: port not allowed in CIFS device URL, include 'port' in 'o='",
+        ),
+        (
             VolumeCreate(name="xy", driver_opts={"type": "nfs"}),
             InvalidArgument,
             'create xy: missing required option: "device"',
@@ -85,11 +90,6 @@ async def test_what_cannot_be_made_is_refused_as_dockerd_does(
         await volumes.create(request_)
     assert caught.value.message == message
     assert volumes.list() == []
-
-
-async def test_mounting_by_type_and_device_is_refused_clearly(volumes: LocalVolumes) -> None:
-    with pytest.raises(NotImplementedYet, match="type, o and device"):
-        await volumes.create(VolumeCreate(name="xy", driver_opts={"type": "tmpfs", "device": "tmpfs"}))
 
 
 async def test_a_removed_volume_is_gone_with_its_files(tmp_path: Path, volumes: LocalVolumes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, networking, remove, start
+from orlop.engine.containers import events, networking, remove, start, storage
 from orlop.engine.containers.registry import FIRST_RESTART_DELAY, Container
 from orlop.errors import Error
 from orlop.linux import cgroup
@@ -66,6 +66,7 @@ async def handle(engine: Engine, container: Container, exit: Exit) -> None:
 async def _tell(engine: Engine, container: Container, exit: Exit, ran: int) -> None:
     """Give the network back, publish the end, store it, and answer those who wait for it."""
     try:
+        storage.release(engine, container)
         await _leave_network(engine, container)
         publish(engine, container, exit, ran)
         await record(engine, container)

@@ -20,11 +20,12 @@ import msgspec
 from orlop.engine.volumes import events as volume_events
 from orlop.engine.volumes.remove import remove as remove_volume
 from orlop.errors import Conflict, Error, InvalidArgument, NotFound
+from orlop.formats import identity
 from orlop.linux.mount import detached_overlay
 from orlop.linux.openat2 import open_in_root
 from orlop.model.api.container import ContainerConfig, HostConfig
 from orlop.model.api.volume import VolumeCreate
-from orlop.model.record import ImageRecord, MountRecord
+from orlop.model.record import ImageRecord, MountRecord, VolumeRecord
 from orlop.volume.resolve import MountRequest, missing_source, resolve, volumes_from
 
 if TYPE_CHECKING:
@@ -110,14 +111,13 @@ async def _volume(
         made.append(record.name)
         volume_events.publish(engine, record, "create")
     source = engine.volumes.path(record)
-    if request.subpath:
-        await asyncio.to_thread(_check_subpath, source, request.subpath)
-    if request.copy:
-        root = await asyncio.to_thread(_image_view, engine, image, request.destination)
+    if request.subpath or request.copy:
+        holder = identity.new_id()
+        await engine.volumes.mount(record.name, holder)
         try:
-            await engine.volumes.populate(record, root, request.destination)
+            await _look_into(engine, request, image, record)
         finally:
-            os.close(root)
+            engine.volumes.release(record.name, holder)
     return MountRecord(
         type="volume",
         destination=request.destination,
@@ -131,6 +131,19 @@ async def _volume(
         subpath=request.subpath,
         from_image=request.anonymous,
     )
+
+
+async def _look_into(engine: Engine, request: MountRequest, image: ImageRecord, record: VolumeRecord) -> None:
+    """Check what is asked of a volume's content, and fill a new one with what it hides of the image."""
+    if request.subpath:
+        await asyncio.to_thread(_check_subpath, engine.volumes.path(record), request.subpath)
+    if not request.copy:
+        return
+    root = await asyncio.to_thread(_image_view, engine, image, request.destination)
+    try:
+        await engine.volumes.populate(record, root, request.destination)
+    finally:
+        os.close(root)
 
 
 def _image_view(engine: Engine, image: ImageRecord, path: str) -> int:

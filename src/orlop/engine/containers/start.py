@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, files, links, networking, places, remove, specification
+from orlop.engine.containers import events, files, links, networking, places, remove, specification, storage
 from orlop.engine.containers.registry import FIRST_RESTART_DELAY, Container
 from orlop.errors import Conflict, Error, Internal, NotModified, StartFailed
 from orlop.linux import proc
@@ -52,6 +52,7 @@ async def start_locked(engine: Engine, container: Container) -> None:
         async with AsyncExitStack() as undo:
             undo.callback(setattr, container, "task", None)
             undo.push_async_callback(networking.release, engine, container)
+            undo.callback(storage.release, engine, container)
             task = await _launch(engine, container, undo)
             undo.pop_all()
     except BaseException as error:
@@ -72,6 +73,7 @@ async def _launch(engine: Engine, container: Container, undo: AsyncExitStack) ->
     await engine.containers.save(container, durable=False, state=state, endpoints=endpoints)
     record = container.record
     await specification.check_mount_sources(record)
+    await storage.acquire(engine, container)
     files.write(engine, container)
     context = specification.context(engine, container)
     spec = specification.build(container, context, links.environment(engine, record))

@@ -10,6 +10,7 @@ from orlop.engine.volumes.users import references
 from orlop.errors import Conflict, NotFound
 from orlop.formats.filters import Filters
 from orlop.linux.tree import measure
+from orlop.volume.device import needs_mount
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -20,12 +21,15 @@ FILTERS = ("all", "label", "label!")
 
 
 async def prune(engine: Engine, filters: Filters) -> dict[str, Any]:
-    """Remove every volume that no container has: anonymous ones, or all with the filter ``all=1``."""
+    """Remove every volume that no container has: anonymous ones, or all with the filter ``all=1``.
+
+    As in Docker, one with a device stays: what it holds is elsewhere.
+    """
     everything = filters.boolean("all")
     used = references(engine)
     deleted, reclaimed = [], 0
     for record in engine.volumes.list():
-        if record.name in used or not (everything or record.anonymous):
+        if record.name in used or needs_mount(record.options) or not (everything or record.anonymous):
             continue
         if not filters.match_prune_labels(record.labels):
             continue

@@ -208,6 +208,11 @@ class Lab:
         await self.images.close()
         await self.store.close()
 
+    async def reopen(self) -> None:
+        """Do as a daemon that is started again."""
+        await self.images.close()
+        self.images = self.engine.images = await Images.open(self.root, self.store)
+
     async def load(self, data: bytes, *, piece: int = 65536, **options: Any) -> list[Json]:
         """Load an archive; return the messages."""
         return [message async for message in load.load(self.engine, pieces(data, piece), **options)]
@@ -224,7 +229,7 @@ class Lab:
         """Return every blob, layer and scratch file that there is."""
         found = {path.name for path in (self.root / "content").glob("*/*")}
         found |= {path.name for path in (self.root / "layers").iterdir()} - {"empty"}
-        return found | {f"tmp/{path.name}" for path in (self.root / "tmp").iterdir()}
+        return found | {f"tmp/{path.name}" for path in (self.root / "tmp").iterdir() if path.name != "partial"}
 
 
 async def pieces(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:

@@ -137,6 +137,11 @@ class Fetches:
         ending.add_done_callback(lambda _: self._ended(digest, ending))
         return ending
 
+    def users(self, digest: str) -> int:
+        """Return how many want the blob `digest` at present."""
+        fetch = self._running.get(digest)
+        return fetch.users if fetch else 0
+
     def using(self, source: Source) -> list[asyncio.Task[LayerRecord]]:
         """Return what is still being fetched from `source`: others may want it."""
         return [fetch.task for fetch in self._running.values() if fetch.source is source and not fetch.task.done()]
@@ -223,19 +228,18 @@ class LayerFetch:
         taking = asyncio.get_running_loop().run_in_executor(self._fetches.threads, self._take_in, partial)
         downloading = asyncio.ensure_future(self._download(partial))
         try:
-            await asyncio.wait((taking, downloading), return_when=asyncio.FIRST_COMPLETED)
-            if not taking.done():
-                await downloading
-                self.phase = max(self.phase, Phase.VERIFYING)
-            taken = await asyncio.shield(taking)
+            await asyncio.wait((taking, downloading), return_when=asyncio.FIRST_EXCEPTION)
+            if taking.done():
+                taking.result()
+            await downloading
+            return await taking
         finally:
             downloading.cancel()
             partial.fail(_GivenUp())
             await asyncio.gather(taking, downloading, return_exceptions=True)
-        return await asyncio.to_thread(self._settle, partial, taken)
 
-    def _take_in(self, partial: Partial) -> TakenLayer:
-        """Follow the file to its end; in a thread."""
+    def _take_in(self, partial: Partial) -> LayerRecord:
+        """Follow the file to its end, and put what it was in its place; in a thread."""
         start, read = peeked(partial.reader(), MAGIC_LENGTH)
         fetches = self._fetches
         intake = LayerIntake(fetches.depot, self._lease, detect(start), self._digest, fetches.limits, keeps=False)
@@ -247,7 +251,7 @@ class LayerFetch:
                 intake.feed(block)
             intake.verified()  # first: a wrong digest explains whatever else is wrong
             self.phase = Phase.EXTRACTING
-            return intake.result()
+            return self._settle(partial, intake.result())
         except BaseException as error:
             intake.abandon()
             if isinstance(error, (Error, OSError)) and not isinstance(error, WrongDigest):
@@ -255,7 +259,7 @@ class LayerFetch:
             raise
 
     def _settle(self, partial: Partial, taken: TakenLayer) -> LayerRecord:
-        """Put blob and layer in their places; nothing is synced before an image names them. In a thread."""
+        """Put blob and layer in their places; nothing is synced before an image names them."""
         depot = self._fetches.depot
         self._hold(str(self._digest))
         partial.link(depot.content.path(self._digest))
@@ -287,6 +291,7 @@ class LayerFetch:
                 raise error
             log.info("download of %s broke off, going on: %s", self._digest, error)
             await self._wait(self._fetches.pause * 2 ** (failures - 1))
+        self.phase = max(self.phase, Phase.VERIFYING)
 
     async def _wait(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

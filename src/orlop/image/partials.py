@@ -35,7 +35,6 @@ class Partials:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._open: set[str] = set()
 
@@ -47,6 +46,7 @@ class Partials:
                 raise RuntimeError(f"partial blob {digest} is in use")
             self._open.add(name)
         try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Partial(self.path / name, size, lambda: self._closed(name))
         except BaseException:
             self._closed(name)
@@ -60,19 +60,22 @@ class Partials:
         """Remove what is too old, what is `unwanted`, and what is no partial blob at all."""
         oldest = time.time() - max_age
         self._remove(
-            entry.name
-            for entry in os.scandir(self.path)
-            if (digest := _digest(entry.name)) is None or unwanted(digest) or entry.stat().st_mtime < oldest
+            path.name
+            for path in self._files()
+            if (digest := _digest(path.name)) is None or unwanted(digest) or path.lstat().st_mtime < oldest
         )
 
     def drop(self) -> int:
         """Remove all that nobody is at work on; return the bytes that this frees."""
-        return self._remove(os.listdir(self.path))
+        return self._remove(path.name for path in self._files())
 
     def reclaimable(self) -> int:
         """Return the bytes that `drop` would free."""
         with self._lock:
-            return sum(_size(self.path / name) for name in os.listdir(self.path) if name not in self._open)
+            return sum(_size(path) for path in self._files() if path.name not in self._open)
+
+    def _files(self) -> list[Path]:
+        return list(self.path.iterdir()) if self.path.exists() else []
 
     def _remove(self, names: Iterable[str]) -> int:
         freed = 0

@@ -1,8 +1,7 @@
-"""File descriptors: passing them over unix sockets, closing them in bulk, flags."""
+"""File descriptors: passing them over unix sockets, closing them in bulk."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import struct
@@ -10,7 +9,7 @@ from collections.abc import Iterable
 
 from orlop.linux.syscall import call
 
-__all__ = ["close_all", "close_all_but", "close_from", "recv", "send", "set_blocking", "set_inheritable_on_exec"]
+__all__ = ["close_all", "close_all_but", "close_from", "recv", "send"]
 
 MAX_PER_MESSAGE = 253  # SCM_MAX_FD
 _INT = struct.Struct("i")
@@ -67,14 +66,3 @@ def close_all(fds: list[int] | tuple[int, ...]) -> None:
     """Close each of `fds`."""
     for fd in fds:
         os.close(fd)
-
-
-def set_blocking(fd: int, blocking: bool) -> None:
-    """Set or clear O_NONBLOCK; it belongs to the open file, so everyone who shares it is concerned."""
-    os.set_blocking(fd, blocking)
-
-
-def set_inheritable_on_exec(fd: int, inherit: bool) -> None:
-    """Clear or set FD_CLOEXEC of one descriptor."""
-    flags = fcntl.fcntl(fd, fcntl.F_GETFD)
-    fcntl.fcntl(fd, fcntl.F_SETFD, flags & ~fcntl.FD_CLOEXEC if inherit else flags | fcntl.FD_CLOEXEC)

@@ -35,10 +35,12 @@ class Performer:
             raise
 
     def close(self) -> None:
+        """Close the sockets to the kernel."""
         self._netlink.close()
         self._nftables.close()
 
     def state(self) -> HostState:
+        """Return what the namespace has of links, addresses and routes."""
         return HostState(
             tuple(interfaces.links(self._netlink)),
             tuple(interfaces.addresses(self._netlink)),

@@ -62,6 +62,7 @@ class DatagramRelay:
         self._sweeper = self._loop.call_later(IDLE, self._sweep)
 
     def close(self) -> None:
+        """Stop serving, and forget the clients."""
         self._sweeper.cancel()
         self._loop.remove_reader(self._socket)
         self._socket.close()

@@ -80,6 +80,7 @@ class Pool:
 
     @property
     def network(self) -> IPNetwork:
+        """The subnet that addresses are given from."""
         return self._network
 
     def allocate(self) -> str:

@@ -50,6 +50,7 @@ class HostState:
     routes: tuple[Route, ...]
 
     def link(self, name: str) -> Link | None:
+        """Return the link of this name."""
         return next((link for link in self.links if link.name == name), None)
 
     def networks(self, except_index: int = 0) -> list[IPv4Network | IPv6Network]:
@@ -79,6 +80,7 @@ class Plan:
 
 
 def bridge_alias(instance: str) -> str:
+    """Return the alias by which an instance knows its own bridge."""
     return ALIAS + instance
 
 

@@ -55,6 +55,7 @@ class Relay:
             relay.close()
 
     def close(self) -> None:
+        """Stop serving all endpoints."""
         for endpoint_id in list(self._relays):
             self.stop(endpoint_id)
 
@@ -73,6 +74,7 @@ class StreamRelay:
         self._resume()
 
     def close(self) -> None:
+        """Stop listening, and end the connections."""
         self._pause()
         if self._retry:
             self._retry.cancel()

@@ -122,6 +122,7 @@ OUTPUT = (
 
 
 def table_name(instance: str) -> str:
+    """Return the name of an instance's nftables table."""
     return f"orlop_{instance}"
 
 

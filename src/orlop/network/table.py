@@ -46,6 +46,7 @@ class Table:
             self._change(withdraw(self._rules.table, record))
 
     def delete(self) -> None:
+        """Remove the table. Raises `NftablesError`."""
         self._apply(delete_table(self._rules.table))
 
     def _change(self, transaction: str) -> None:

@@ -112,15 +112,20 @@ class TaskListener(Protocol):
     async def connect_network(self, container_id: str, netns_fd: int) -> Json:
         """Connect the namespace; return the ``network`` message for the shim. An error aborts the start."""
 
-    def attached(self, container_id: str, attach_id: str) -> None: ...
+    def attached(self, container_id: str, attach_id: str) -> None:
+        """A client has been joined to the streams."""
 
-    def detached(self, container_id: str, attach_id: str) -> None: ...
+    def detached(self, container_id: str, attach_id: str) -> None:
+        """A client used its detach keys."""
 
-    def exec_exited(self, container_id: str, exec_id: str, exit: Exit) -> None: ...
+    def exec_exited(self, container_id: str, exec_id: str, exit: Exit) -> None:
+        """A further process has ended."""
 
-    def oom(self, container_id: str) -> None: ...
+    def oom(self, container_id: str) -> None:
+        """The container met its memory limit."""
 
-    def exited(self, container_id: str, exit: Exit) -> None: ...
+    def exited(self, container_id: str, exit: Exit) -> None:
+        """The container has ended; nothing more is told of it."""
 
 
 class Task(Protocol):
@@ -135,9 +140,11 @@ class Task(Protocol):
     async def signal(self, number: int) -> None:
         """Send signal `number` to the first process; nothing happens if it has ended."""
 
-    async def resize(self, height: int, width: int, exec_id: str | None = None) -> None: ...
+    async def resize(self, height: int, width: int, exec_id: str | None = None) -> None:
+        """Set the size of a terminal, in characters. Raises `errors.Conflict` after its end."""
 
-    async def attach(self, attach: Attach) -> None: ...
+    async def attach(self, attach: Attach) -> None:
+        """Join a client to the streams. Raises `errors.Conflict` after the end."""
 
     async def exec(self, request: ExecRequest) -> int:
         """Start a further process; return its pid (host). Raises `errors.StartFailed`."""

@@ -58,18 +58,22 @@ class Container:
 
     @property
     def id(self) -> str:
+        """The 64 hexadecimal digits that name it for good."""
         return self.record.id
 
     @property
     def name(self) -> str:
+        """Its name, without a slash."""
         return self.record.name
 
     @property
     def state(self) -> ContainerState:
+        """What is known of its last run."""
         return self.record.state
 
     @property
     def running(self) -> bool:
+        """Whether it runs as clients see it: not while a forced removal kills it."""
         return self.record.state.status in ("running", "paused")
 
     def cancel_restart(self) -> None:
@@ -87,9 +91,11 @@ class Container:
         return self._register(self._on_removal)
 
     def tell_exit(self) -> None:
+        """Answer those who wait for an exit."""
         self._tell(self._on_exit)
 
     def tell_removal(self) -> None:
+        """Answer those who wait for the removal, and those who wait for an exit that will not come."""
         self._tell(self._on_exit)
         self._tell(self._on_removal)
 

@@ -33,20 +33,24 @@ class Supervisor:
         task.exited.add_done_callback(ended)
 
     async def connect_network(self, container_id: str, netns_fd: int) -> dict[str, Any]:
+        """Connect the namespace of a container that is being started."""
         return await networking.connect(self._engine, container_id, netns_fd)
 
     def attached(self, container_id: str, attach_id: str) -> None:
         """Nothing to do: the attach event was published when the client asked."""
 
     def detached(self, container_id: str, attach_id: str) -> None:
+        """Publish that a client used its detach keys."""
         self._publish(container_id, "detach")
 
     def exec_exited(self, container_id: str, exec_id: str, exit: Exit) -> None:
+        """Record how a further process ended."""
         container = self._engine.containers.get(container_id)
         if container:
             exec_use_case.exited(self._engine, container, exec_id, exit)
 
     def oom(self, container_id: str) -> None:
+        """Publish that a container met its memory limit."""
         self._publish(container_id, "oom")
 
     def exited(self, container_id: str, exit: Exit) -> None:

@@ -91,9 +91,11 @@ class BridgeDriver:
         self._opened = host
 
     def gateway(self) -> str:
+        """Return the host's IPv4 address on the bridge."""
         return str(self._host.gateway.ip)
 
     def subnets(self) -> list[tuple[str, str]]:
+        """Return the subnets, IPv4 first, each with the host's address in it."""
         host = self._host
         return [(str(own.network), str(own.ip)) for own in (host.gateway, host.gateway6) if own is not None]
 
@@ -117,6 +119,7 @@ class BridgeDriver:
         await self._in_worker(self._host.destroy)
 
     async def allocate(self, request: EndpointRequest) -> Endpoint:
+        """Reserve address and ports. Raises `errors.Error` with dockerd's text, and holds nothing then."""
         host = self._host
         mac = _checked_mac(request.mac)
         address6 = ""
@@ -147,6 +150,7 @@ class BridgeDriver:
         return Endpoint(record, sockets)
 
     async def connect(self, endpoint: Endpoint, netns_fd: int) -> dict[str, Any]:
+        """Put one end of a new veth pair into the namespace and publish the ports; return what is set up inside."""
         host, record = self._host, endpoint.record
         namespace = os.dup(netns_fd)  # the work goes on when the caller is cancelled and closes its own
         plan = links.connect(
@@ -195,6 +199,7 @@ class BridgeDriver:
         self.serve(record, sockets)
 
     async def release(self, record: EndpointRecord) -> None:
+        """Give address and ports back; the link goes in the background. Nothing happens if that was done."""
         if self._records.pop(record.endpoint_id, None) is None:
             return
         self._relay.stop(record.endpoint_id)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from orlop.errors import InvalidArgument
 from orlop.formats.digest import Digest
 
-__all__ = ["DEFAULT_TAG", "Reference", "check_tag", "parse"]
+__all__ = ["DEFAULT_TAG", "Reference", "check_tag", "is_path", "is_tag", "parse"]
 
 DEFAULT_TAG = "latest"
 _DEFAULT_DOMAIN = "docker.io"
@@ -29,6 +29,7 @@ _REFERENCE = re.compile(
     rf"(?P<domain>{_DOMAIN})/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>[^@]+))?",
     re.ASCII,
 )
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _WHOLE_TAG = re.compile(_TAG, re.ASCII)
 _ID = re.compile(r"[a-f0-9]{64}", re.ASCII)
 
@@ -98,6 +99,16 @@ def check_tag(tag: str) -> str:
     if not _WHOLE_TAG.fullmatch(tag):
         raise InvalidArgument("invalid tag format")
     return tag
+
+
+def is_path(text: str) -> bool:
+    """Tell whether `text` is a repository's name as a registry knows it, without a domain."""
+    return len(text) <= _MAX_NAME and _PATH.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether `text` is a tag."""
+    return _WHOLE_TAG.fullmatch(text) is not None
 
 
 def _split_domain(text: str) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""The process of `orlop-registry`: its command line, its life, and collections that are asked for from outside."""

@@ -1,0 +1,1 @@
+"""Where a registry keeps its blobs, manifests, tags and unfinished uploads."""

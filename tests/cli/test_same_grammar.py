@@ -20,7 +20,7 @@ pytestmark = pytest.mark.docker
 # Commands that docker does not have, or has under its own flags only.
 # Without an engine docker hides no flag: neither Windows' nor a swarm's.
 NOWHERE = {"DOCKER_HOST": "unix:///does/not/exist.sock"}
-OWN = {"doctor", "completion", "__complete", "system dial-stdio"}
+OWN = {"doctor", "completion", "__complete", "system dial-stdio", "registry serve", "registry gc"}
 PATHS = [" ".join(path) for entry in TABLE for path in entry.paths if " ".join(path) not in OWN]
 
 

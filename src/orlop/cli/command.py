@@ -76,10 +76,11 @@ def exactly(number: int) -> Arity:
 class Command:
     """One command. `usage` is what follows its name; `run` gets the session, the flags and the arguments.
 
+    The words of a `verbatim` command are those of another program and are given to `run` as they are.
     `complete` names what its arguments are, for shell completion: "container", "image", "network", "volume" or nothing.
     """
 
-    __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage")
+    __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage", "verbatim")
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Command:
         interspersed: bool = True,
         long: str = "",
         complete: str = "",
+        verbatim: bool = False,
     ) -> None:
         taken = {flag.short for flag in flags}
         # A command may use -h for something else (run --hostname); --help is everywhere.
@@ -102,6 +104,7 @@ class Command:
         self.interspersed = interspersed
         self.long = long
         self.complete = complete
+        self.verbatim = verbatim
 
 
 def command(
@@ -112,10 +115,13 @@ def command(
     interspersed: bool = True,
     long: str = "",
     complete: str = "",
+    verbatim: bool = False,
 ) -> Callable[[Run], Command]:
     """Make a command of the function below."""
 
     def wrap(run: Run) -> Command:
-        return Command(usage, arity, flags, run, interspersed=interspersed, long=long, complete=complete)
+        return Command(
+            usage, arity, flags, run, interspersed=interspersed, long=long, complete=complete, verbatim=verbatim
+        )
 
     return wrap

@@ -37,6 +37,7 @@ GROUPS = {
     "image": "Manage images",
     "manifest": "Look at manifests in registries",
     "network": "Manage networks",
+    "registry": "Run a registry of one's own",
     "system": "Manage Orlop",
     "volume": "Manage volumes",
 }
@@ -97,6 +98,8 @@ TABLE = (
     Entry("prune:system", "Remove unused data", "system prune"),
     Entry("system:dial_stdio", "Connect standard input and output to the daemon", "system dial-stdio", hidden=True),
     Entry("version:version", "Show the versions of client and daemon", "version"),
+    Entry("registry:serve", "Serve a registry", "registry serve"),
+    Entry("registry:collect", "Remove what no manifest in a registry needs", "registry gc"),
     Entry("doctor:doctor", "Check whether this machine can run containers", "doctor"),
     Entry("completion:completion", "Print the completion script of a shell", "completion"),
     Entry("completion:complete", "List completions of a command line", "__complete", hidden=True),

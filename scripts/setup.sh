@@ -47,6 +47,9 @@ missing_packages() {
     have ssh || printf 'openssh-client '
     have debootstrap || printf 'debootstrap '
     have modprobe || printf 'kmod '
+    have docker-registry || printf 'docker-registry '
+    have skopeo || printf 'skopeo '
+    have htpasswd || printf 'apache2-utils '
     have docker || printf '%s ' "$(docker_package)"
 }
 

@@ -29,7 +29,8 @@ def traces(daemon: Daemon) -> Traces:
         "cgroups": _cgroups(daemon),
         "containers": _names(daemon.data_root / "containers"),
         "run directories": _names(daemon.exec_root / "c"),
-        "temporary files": _names(daemon.data_root / "tmp"),
+        "temporary files": sorted({*_names(daemon.data_root / "tmp")} - {"partial"}),
+        "partial blobs": _names(daemon.data_root / "tmp/partial"),
         "volumes": _names(daemon.data_root / "volumes"),
     }
     if daemon.process is not None:

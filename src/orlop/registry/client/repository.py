@@ -190,12 +190,15 @@ class Repository:
 
 def _verified(answer: aiohttp.ClientResponse, data: bytes, wanted: str) -> FetchedManifest:
     """Return what was fetched if it is what was asked for. Raises `InvalidArgument`."""
+    content_type = answer.headers.get("Content-Type", "")
+    if media.without_parameters(content_type) in media.SCHEMA_1:
+        parse(data, content_type)  # refuses it; its digest is that of a part of it
     stated = answer.headers.get("Docker-Content-Digest", "")
     expected = Digest.parse(wanted) if ":" in wanted else (Digest.parse(stated) if stated else None)
     digest = Digest.of(data, expected.algorithm if expected else "sha256")
     if expected is not None and digest != expected:
         raise InvalidArgument(f"manifest verification failed for digest {expected}")
-    document = parse(data, answer.headers.get("Content-Type", ""))
+    document = parse(data, content_type)
     descriptor = Descriptor(media_type=document.media_type, digest=str(digest), size=len(data))
     return FetchedManifest(descriptor, data, document)
 

@@ -37,7 +37,7 @@ class Answer:
     """What is sent back: `body` is JSON unless it is bytes.
 
     `raw` gets the connection after it became a stream; `later` gives the body after the head was sent, which `breaks`
-    off there.
+    off there; `pieces` gives it bit by bit.
     """
 
     body: Any = None
@@ -45,6 +45,7 @@ class Answer:
     content_type: str = "application/json"
     raw: Callable[[Any], None] | None = None
     later: Callable[[], bytes] | None = None
+    pieces: Callable[[], Iterator[bytes]] | None = None
     breaks: bool = False
     tty: bool = False
 
@@ -108,6 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(Answer({"message": text}, 400))
             return
         answer = self.engine.find(request)
+        if answer.pieces is not None:
+            self._reply_in_pieces(answer)
+            return
         if answer.later is not None:
             self._reply_later(answer.later, answer.breaks)
             return
@@ -135,6 +139,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+
+    def _reply_in_pieces(self, answer: Answer) -> None:
+        assert answer.pieces is not None
+        self.send_response(200)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for piece in answer.pieces():
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if answer.breaks:
+            self.close_connection = True
+            return
+        self.wfile.write(b"0\r\n\r\n")
 
     def _body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", ""):

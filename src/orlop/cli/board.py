@@ -55,15 +55,15 @@ class Board:
         if not self._parts:
             return
         height, width = (known or default for known, default in zip(self._size(), _SIZE, strict=True))
-        self._replace([part.line(width) for part in self._parts.values()], height, width)
+        self._replace([part.line(width) for part in self._parts.values()], height, width, whole=True)
         self._parts.clear()
         self._shown = []
 
-    def _replace(self, lines: Sequence[str], height: int, width: int) -> None:
+    def _replace(self, lines: Sequence[str], height: int, width: int, *, whole: bool = False) -> None:
         rows = len(self._shown)
         if width < self._width:  # most terminals have broken the lines that became too long
             rows = sum(max(1, -(-display_width(line) // width)) for line in self._shown)
-        whole = width != self._width or rows >= height
+        whole = whole or width != self._width or rows >= height
         up = min(rows, height - 1)
         text = "\r" + (f"\033[{up}A" if up else "") + (_ERASE_BELOW if whole else "")
         before = [] if whole else self._shown

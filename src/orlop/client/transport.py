@@ -116,7 +116,8 @@ class Response:
     @property
     def reusable(self) -> bool:
         """Whether the connection can carry another request."""
-        return self._parser.finished and self._parser.keep_alive and not self._parser.rest
+        sent = not self.connection.sending
+        return sent and self._parser.finished and self._parser.keep_alive and not self._parser.rest
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives."""
@@ -151,10 +152,20 @@ class Response:
 
 
 class Connection:
-    """One connection to a daemon, used for one request after the other."""
+    """One connection to a daemon, used for one request after the other.
+
+    A daemon may answer while a body of pieces is still on its way (progress of an upload): what is left of it is sent
+    whenever there is nothing to read.
+    """
 
     def __init__(self, stream: Channel) -> None:
         self.stream = stream
+        self._unsent: Iterator[bytes] | None = None
+
+    @property
+    def sending(self) -> bool:
+        """Whether a part of the request's body is still to be sent."""
+        return self._unsent is not None
 
     def request(
         self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | Iterable[bytes] = b""
@@ -170,11 +181,18 @@ class Connection:
         self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | Iterable[bytes] = b""
     ) -> None:
         """Send a request; its answer has to be taken with `answer` before the next one."""
+        if isinstance(body, bytes):
+            if body or method in ("POST", "PUT"):
+                headers = [*headers, ("Content-Length", str(len(body)))]
+            first = request_head(method, target, headers) + body
+        else:
+            first = request_head(method, target, [*headers, ("Transfer-Encoding", "chunked")])
+            self._unsent = iter(body)
         try:
-            self._send(method, target, headers, body)
+            self.stream.sendall(first)
         except (BrokenPipeError, ConnectionResetError):
             # The daemon refused before it had read everything: its answer, if there is one, says why.
-            pass
+            self._unsent = None
 
     def answer(self, method: str) -> Response:
         """Wait for the head of the answer to the request that was sent."""
@@ -183,28 +201,32 @@ class Connection:
             parser.feed(self.receive())
         return Response(self, parser, parser.head)
 
-    def _send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | Iterable[bytes]) -> None:
-        if isinstance(body, bytes):
-            if body or method in ("POST", "PUT"):
-                headers = [*headers, ("Content-Length", str(len(body)))]
-            self.stream.sendall(request_head(method, target, headers) + body)
-            return
-        self.stream.sendall(request_head(method, target, [*headers, ("Transfer-Encoding", "chunked")]))
-        for piece in body:
-            if piece:
-                for part in chunk(piece):
+    def _send_rest(self) -> None:
+        """Send what is left of a body, until the daemon speaks."""
+        while self._unsent is not None and not self._answered():
+            piece = next(self._unsent, None)
+            try:
+                for part in (LAST_CHUNK,) if piece is None else chunk(piece) if piece else ():
                     self.stream.sendall(part)
-        self.stream.sendall(LAST_CHUNK)
+            except (BrokenPipeError, ConnectionResetError):
+                piece = None  # refused, as above
+            if piece is None:
+                self._unsent = None
+
+    def _answered(self) -> bool:
+        # Of an encrypted stream it is not known whether what has arrived is data: its body is sent first.
+        return isinstance(self.stream, socket.socket) and self.stale()
 
     def receive(self) -> bytes:
         """Read from the socket once; empty when the daemon has closed."""
         try:
+            self._send_rest()
             return self.stream.recv(_RECEIVE)
         except ConnectionResetError:
             return b""
 
     def stale(self) -> bool:
-        """Say whether the daemon has closed (or broken) a connection that waits for its next request."""
+        """Say whether there is something to read: of a connection that waits for its next request, its end."""
         return bool(select.select([self.stream], [], [], 0)[0])
 
     def close(self) -> None:

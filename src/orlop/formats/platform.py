@@ -13,6 +13,15 @@ __all__ = ["Platform", "choose", "host", "normalize", "parse", "parse_json"]
 
 _PATTERN = "^[A-Za-z0-9_.-]+$"
 _COMPONENT = re.compile(_PATTERN, re.ASCII)
+_SYSTEM_PATTERN = r"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$"  # as Go quotes it
+_SYSTEM = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SYSTEMS = frozenset(
+    ("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd")
+    + ("plan9", "solaris", "windows")
+)
+_KNOWN = frozenset(
+    ("386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x", "wasm")
+)
 _ARCHITECTURES = {"i386": "386", "i686": "386", "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 _ARM = {"armhf": "v7", "armel": "v6", "armv7l": "v7", "armv6l": "v6", "armv5l": "v5"}
 _DEFAULT_VARIANTS = {"arm": "v7"}
@@ -44,14 +53,33 @@ def normalize(platform: Platform) -> Platform:
     return Platform(system, architecture, variant or _DEFAULT_VARIANTS.get(architecture, ""))
 
 
-def parse(text: str) -> Platform:
-    """Parse ``os[/architecture[/variant]]`` as `--platform` takes it. Raises `InvalidArgument`."""
+def parse(text: str, *, machine: str = "") -> Platform:
+    """Parse ``os[/architecture[/variant]]`` as `--platform` takes it. Raises `InvalidArgument`.
+
+    A single word, system or architecture, is completed by the host whose uname(2) says `machine`.
+    """
     words = text.split("/")
-    if len(words) > 3 or not all(_COMPONENT.fullmatch(word) for word in words):
-        raise InvalidArgument(f'"{text}": platform specifier component must match "{_PATTERN}": invalid argument')
-    if len(words) == 1:
-        raise InvalidArgument(f'"{text}": unknown operating system or architecture: invalid argument')
-    return normalize(Platform(words[0], words[1], words[2] if len(words) == 3 else ""))
+    if len(words) > 3:
+        raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
+    for index, word in enumerate(words):
+        if index == 0 and len(words) > 1 and not _SYSTEM.fullmatch(word):
+            rule = f'OSAndVersion specifier component must match "{_SYSTEM_PATTERN}"'
+            raise InvalidArgument(f'"{word}" is an invalid OS component of "{text}": {rule}: invalid argument')
+        if not _COMPONENT.fullmatch(word):
+            rule = f'platform specifier component must match "{_PATTERN}"'
+            raise InvalidArgument(f'"{word}" is an invalid component of "{text}": {rule}: invalid argument')
+    if len(words) > 1:
+        return normalize(Platform(words[0], words[1], words[2] if len(words) == 3 else ""))
+    return _completed(text, machine)
+
+
+def _completed(word: str, machine: str) -> Platform:
+    only = normalize(Platform("linux", word))
+    if machine and word.lower() in _SYSTEMS:
+        return normalize(Platform(word, machine))
+    if machine and only.architecture in _KNOWN:
+        return only
+    raise InvalidArgument(f'"{word}": unknown operating system or architecture: invalid argument')
 
 
 def parse_json(text: str) -> Platform:

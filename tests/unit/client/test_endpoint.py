@@ -93,7 +93,7 @@ def test_tls_comes_from_flags_environment_or_the_context(tmp_path: Path) -> None
 def test_a_broken_configuration_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     config = ConfigFile(str(tmp_path))
-    assert "Error loading config file" in config.problem
+    assert "Error parsing config file" in config.problem
     assert config.text("currentContext") == ""
     assert ConfigFile(str(tmp_path / "none")).problem == ""
     assert config_directory({"HOME": "/h"}) == "/h/.docker"

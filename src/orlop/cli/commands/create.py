@@ -24,6 +24,8 @@ __all__ = ["create", "run"]
 
 Json = dict[str, Any]
 
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+
 
 @command("[OPTIONS] IMAGE [COMMAND] [ARG...]", at_least(1), flags=CONTAINER_FLAGS, interspersed=False, complete="image")
 def create(session: Session, options: Options, arguments: list[str]) -> None:
@@ -138,7 +140,7 @@ def _create(session: Session, options: Options, body: Json) -> str:
         try:
             created = session.engine.do(call)
         except errors.NotFound:
-            if options.pull != "missing":
+            if options.pull != "missing" or _ID.fullmatch(body["Image"]):
                 raise
             if not options.quiet:
                 session.warn(f"Unable to find image '{_tagged(body['Image'])}' locally")
@@ -164,8 +166,8 @@ def _platform(text: str) -> str:
     from orlop.formats.platform import parse
 
     try:
-        parse(text)
-        return text.lower()
+        platform = parse(text, machine=os.uname().machine)
+        return text.lower() if "/" in text else str(platform)
     except errors.InvalidArgument as error:
         raise errors.Error(f"error parsing specified platform: {error}") from None
 
@@ -179,7 +181,7 @@ def _check_reference(image: str) -> None:
     try:
         parse(image)
     except errors.InvalidArgument as error:
-        if not re.fullmatch(r"(?:sha256:)?[0-9a-f]{64}", image):
+        if not _ID.fullmatch(image):
             raise errors.Error(error.message) from None
 
 

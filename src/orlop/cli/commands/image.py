@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -33,7 +34,7 @@ def platform_json(text: str) -> str:
     from orlop.formats.platform import parse
 
     try:
-        platform = parse(text)
+        platform = parse(text, machine=os.uname().machine)
     except errors.InvalidArgument as error:
         raise CommandError(f"invalid platform: {error}") from None
     fields = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}

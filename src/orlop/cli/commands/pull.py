@@ -83,7 +83,10 @@ def pull(session: Session, options: Options, arguments: list[str]) -> None:
 
 def pull_for_container(session: Session, image: str, *, platform: str, quiet: bool) -> None:
     """Download the image of a container that is to be made; what is told goes to standard error."""
-    reference = parse(image).tagged()
+    try:
+        reference = parse(image).tagged()
+    except errors.InvalidArgument as error:
+        raise errors.Error(error.message) from None
     auth = auth_header(session.config, reference.domain, strict=True)
     call = calls.image_pull(reference.name, tag=_api_tag(reference), platform=platform.lower(), auth=auth)
     show_progress(session.engine.json_batches(call), 2, quiet=quiet)

@@ -6,7 +6,7 @@ import sys
 
 from orlop import errors
 from orlop.cli.command import at_most, command
-from orlop.cli.credentials.auth import INDEX_SERVER, Auth, host_of
+from orlop.cli.credentials.auth import INDEX_SERVER, Auth, host_of, key_of
 from orlop.cli.credentials.stores import store_for
 from orlop.cli.failure import CommandError, daemon_message
 from orlop.cli.flags import BOOL, STRING, Flag, Options
@@ -126,6 +126,8 @@ def logout(session: Session, options: Options, arguments: list[str]) -> None:
         host = host_of(server)
         # Clients have kept credentials under any of these.
         names = [server, host, f"http://{host}", f"https://{host}"]
+        if key_of(host) == INDEX_SERVER:
+            names.append(INDEX_SERVER)
     else:
         _forget_web_login(session)
     session.print(f"Removing login credentials for {host_of(server) if server else INDEX_SERVER}")

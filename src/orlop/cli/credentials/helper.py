@@ -12,16 +12,13 @@ import subprocess
 from typing import Any
 
 from orlop.errors import Error
+from orlop.formats.template import go_json
 
-__all__ = ["Helper", "HelperError", "installed"]
+__all__ = ["Helper", "installed"]
 
 _PREFIX = "docker-credential-"
 _NOT_FOUND = "credentials not found in native keychain"
 _COMPLAINTS = ("no credentials server URL", "no credentials username")
-
-
-class HelperError(Error):
-    """A helper could not do what it was asked."""
 
 
 def installed(name: str) -> bool:
@@ -43,28 +40,28 @@ class Helper:
         if failure:
             if answer == _NOT_FOUND:
                 return None
-            raise HelperError(f"error getting credentials - {failure}")
+            raise Error(f"error getting credentials - {failure}")
         found = self._decode(answer)
         return str(found.get("Username") or ""), str(found.get("Secret") or "")
 
     def store(self, server: str, username: str, secret: str) -> None:
         """Keep a user name and a secret for a server."""
         credentials = {"ServerURL": server, "Username": username, "Secret": secret}
-        _, failure = self._run("store", json.dumps(credentials, separators=(",", ":"), ensure_ascii=False) + "\n")
+        _, failure = self._run("store", go_json(credentials, escape_html=True) + "\n")
         if failure:
-            raise HelperError(f"error storing credentials - {failure}")
+            raise Error(f"error storing credentials - {failure}")
 
     def erase(self, server: str) -> None:
         """Forget a server's credentials."""
         _, failure = self._run("erase", server)
         if failure:
-            raise HelperError(f"error erasing credentials - {failure}")
+            raise Error(f"error erasing credentials - {failure}")
 
     def list(self) -> dict[str, str]:
         """Return the servers that there are credentials for, with the user names."""
         answer, failure = self._run("list", "unused")
         if failure:
-            raise HelperError(f"error listing credentials - {failure}")
+            raise Error(f"error listing credentials - {failure}")
         return {str(server): str(name) for server, name in self._decode(answer).items()}
 
     def _decode(self, answer: str) -> dict[str, Any]:
@@ -73,7 +70,7 @@ class Helper:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise HelperError(f"{self._program}: its answer is no JSON object")
+            raise Error(f"{self._program}: its answer is no JSON object")
         return found
 
     def _run(self, action: str, data: str) -> tuple[str, str]:

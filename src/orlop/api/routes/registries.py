@@ -1,10 +1,13 @@
-"""`/auth`, `/distribution/…` and `/images/search`: what is asked of registries without bringing an image here."""
+"""What is asked of registries without bringing an image here: login, search, and what there is under a name.
+
+`/orlop/manifests/{name}` is Orlop's own, for `orlop manifest inspect`.
+"""
 
 from __future__ import annotations
 
 from orlop.api.call import Answer, Call, answer
 from orlop.api.router import Route
-from orlop.engine.images import auth, distribution, search
+from orlop.engine.images import auth, distribution, manifest, search
 
 __all__ = ["ROUTES"]
 
@@ -16,6 +19,17 @@ async def authenticate(call: Call) -> Answer:
 async def show_distribution(call: Call) -> Answer:
     header = call.header("X-Registry-Auth")
     return answer(await distribution.distribution(call.engine, call.parts["name"], auth=header))
+
+
+async def show_manifest(call: Call) -> Answer:
+    found = await manifest.inspect(
+        call.engine,
+        call.parts["name"],
+        verbose=call.query.flag("verbose"),
+        insecure=call.query.flag("insecure"),
+        auth=call.header("X-Registry-Auth"),
+    )
+    return answer(found)
 
 
 async def search_images(call: Call) -> Answer:
@@ -33,4 +47,5 @@ ROUTES = (
     Route("POST", "/auth", authenticate),
     Route("GET", "/distribution/{name}/json", show_distribution),
     Route("GET", "/images/search", search_images),
+    Route("GET", "/orlop/manifests/{name}", show_manifest),
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orlop.engine.engine import Engine
     from orlop.registry.client.repository import Repository
 
-__all__ = ["distribution"]
+__all__ = ["distribution", "platform_json", "platforms_of_config"]
 
 Json = dict[str, Any]
 
@@ -37,16 +37,16 @@ async def distribution(engine: Engine, name: str, *, auth: str = "") -> Json:
         descriptor, document = found.descriptor, found.document
         platforms: list[Json] = []
         if isinstance(document, Index):
-            platforms = [_platform(item.platform or DescriptorPlatform()) for item in document.manifests]
+            platforms = [platform_json(item.platform or DescriptorPlatform()) for item in document.manifests]
         elif isinstance(document, Manifest):
-            platforms = await _platform_of_config(repository, document.config)
+            platforms = await platforms_of_config(repository, document.config)
     return {
         "Descriptor": {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size},
         "Platforms": platforms or None,
     }
 
 
-async def _platform_of_config(repository: Repository, config: Descriptor) -> list[Json]:
+async def platforms_of_config(repository: Repository, config: Descriptor) -> list[Json]:
     """Return the platform that an image's configuration names; none if that cannot be had or is of something else."""
     if config.size > MAX_CONFIG:
         return []
@@ -60,10 +60,10 @@ async def _platform_of_config(repository: Repository, config: Descriptor) -> lis
         platform = msgspec.json.decode(bytes(data), type=DescriptorPlatform)
     except (Error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
-    return [_platform(platform)] if platform.os or platform.architecture else []
+    return [platform_json(platform)] if platform.os or platform.architecture else []
 
 
-def _platform(platform: DescriptorPlatform) -> Json:
+def platform_json(platform: DescriptorPlatform) -> Json:
     """Return a platform in the form of the API."""
     document: Json = {"architecture": platform.architecture, "os": platform.os}
     if platform.os_version:

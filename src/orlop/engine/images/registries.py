@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.engine.config import EngineConfig
@@ -34,11 +35,12 @@ def settings(config: EngineConfig) -> RegistryConfig:
     )
 
 
-def client(engine: Engine, credentials: Credentials | None) -> RegistryClient:
-    """Return a client, to be used as an asynchronous context manager."""
+def client(engine: Engine, credentials: Credentials | None, *, insecure: tuple[str, ...] = ()) -> RegistryClient:
+    """Return a client, to be used as an asynchronous context manager; `insecure` are further such registries."""
     from orlop.registry.client.client import RegistryClient
 
-    return RegistryClient(settings(engine.config), credentials)
+    config = settings(engine.config)
+    return RegistryClient(replace(config, insecure=(*config.insecure, *insecure)), credentials)
 
 
 def optional_credentials(header: str) -> Credentials | None:

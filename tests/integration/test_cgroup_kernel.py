@@ -70,6 +70,16 @@ def value(group: Cgroup, *names: str) -> str:
     raise AssertionError(f"no {names}")
 
 
+def test_a_cgroup_can_be_joined_whose_parent_somebody_else_is_just_making(
+    box: Cgroup, spawn: Callable[[Cgroup, list[str]], subprocess.Popen[bytes]]
+) -> None:
+    for directory in box.directories():
+        directory.parent.mkdir()  # on v1 without processors yet
+    box.create({})
+    process = spawn(box, SLEEP)
+    assert process.pid in box.processes()
+
+
 def v1() -> bool:
     return cgroup.detect().version == 1
 

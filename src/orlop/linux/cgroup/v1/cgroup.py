@@ -163,7 +163,9 @@ def _make(root: str, path: str, *, fill_cpuset: bool) -> None:
             raise
         _make_parent(root, parent, fill_cpuset=fill_cpuset)
         os.mkdir(directory, 0o755)
-    if fill_cpuset:
+    if fill_cpuset and not cpuset.inherit(os.path.dirname(directory), directory):
+        # Somebody else has just made the parent and not filled it yet.
+        _make_parent(root, path.rpartition("/")[0], fill_cpuset=True)
         cpuset.inherit(os.path.dirname(directory), directory)
 
 

@@ -15,7 +15,8 @@ def plan(resources: Resources) -> list[Write]:
     return [Write(f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
 
 
-def inherit(parent: str, directory: str) -> None:
-    """Fill a cgroup that has no processors or memory nodes with its parent's."""
-    missing = [file for file in _FILES if not first_line(directory, file)]
-    perform(directory, [Write(file, first_line(parent, file)) for file in missing])
+def inherit(parent: str, directory: str) -> bool:
+    """Fill a cgroup that has no processors or memory nodes with its parent's; False if that has none itself."""
+    missing = [Write(file, first_line(parent, file)) for file in _FILES if not first_line(directory, file)]
+    perform(directory, [write for write in missing if write.value])
+    return all(write.value for write in missing)

@@ -111,7 +111,8 @@ class Server:
         self._stalled = stalled
         self._writers = Writers()
         self._listening: list[asyncio.Server] = []
-        self._calls: set[asyncio.Task[object]] = set()
+        self._calls: dict[asyncio.Task[object], RequestHandler] = {}
+        self._closing = False
         self._http = _HttpServer(
             self._handle,
             access_log=None,
@@ -135,9 +136,13 @@ class Server:
 
     async def close(self, patience: float = 30.0) -> None:
         """Take no more requests; those under way have `patience` seconds."""
+        self._closing = True
         for server in self._listening:
             server.close()
-        self._http.pre_shutdown()
+        busy = set(self._calls.values())
+        for connection in self._http.connections:
+            if connection not in busy:  # a busy one would not hear the rest of its body
+                connection.close()
         if self._calls:
             await asyncio.wait(self._calls, timeout=patience)
         late = [task for task in self._calls if not task.done()]
@@ -149,7 +154,7 @@ class Server:
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         task = asyncio.current_task()
         assert task is not None
-        self._calls.add(task)
+        self._calls[task] = request.protocol
         started = time.monotonic()
         details: dict[str, object] = {"remote": request.remote or ""}
         status = 0
@@ -163,7 +168,7 @@ class Server:
             details["broke-off"] = str(error) or "the client has left"
             raise
         finally:
-            self._calls.discard(task)
+            del self._calls[task]
             details["ms"] = round(1e3 * (time.monotonic() - started), 1)
             notable = request.method in _WRITES or status >= 500
             log.log(logging.INFO if notable else logging.DEBUG, "%s %s", request.method, request.path, extra=details)
@@ -186,6 +191,8 @@ class Server:
             answer = failed(_unexpected(request, error))
         if not answer.prepared:
             answer.headers.update(COMMON)
+            if self._closing:
+                answer.force_close()
         return user, answer
 
     async def _answer(self, request: BaseRequest) -> StreamResponse:

@@ -141,6 +141,8 @@ def _sweep(root: Root, keep: Mapping[str, set[Digest]], cutoff: float, dry_run: 
                 with root.lock:
                     if not _fresh(root, digest, cutoff):
                         repository.unlink_blob(digest, durable=False)  # a link to nothing is no link
+        if not dry_run:
+            repository.prune()
     _sweep_content(root, needed, cutoff, dry_run, report)
 
 

@@ -133,6 +133,10 @@ class Links:
                 continue
         return found
 
+    def prune(self) -> None:
+        """Remove the directories that hold nothing any more."""
+        self._tree.prune(self._path)
+
     def _digests(self, kind: str) -> list[Digest]:
         return [
             Digest(algorithm, name)

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from orlop.linux import openat2
@@ -19,6 +19,7 @@ __all__ = ["Tree"]
 
 _RESOLVE = openat2.BENEATH | openat2.NO_SYMLINKS | openat2.NO_MAGICLINKS
 _MAX_FILE = 8 << 20
+_TRIES = 8
 
 
 class Tree:
@@ -79,26 +80,20 @@ class Tree:
     def write(self, directory: str, name: str, data: bytes) -> None:
         """Let the file `name` in `directory` hold `data`; what it held before is replaced at once."""
         temporary = f"{self._scratch}/link-{self._prefix}-{next(self._numbers)}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
-        try:
-            os.write(fd, data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        try:
-            with self._made(directory) as directory_fd:
-                os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=directory_fd)
-                os.fsync(directory_fd)
-        except BaseException:
-            os.unlink(temporary, dir_fd=self._fd)
-            raise
+        new = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.unlink, temporary, dir_fd=self._fd)
+            with os.fdopen(new, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(new)
+            self._within(directory, lambda fd: os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=fd))
+            undo.pop_all()
 
     def mark(self, directory: str, name: str) -> None:
         """Make the empty file `name` in `directory` if it is not there."""
-        with self._made(directory) as directory_fd:
-            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
-            os.close(fd)
-            os.fsync(directory_fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._within(directory, lambda fd: os.close(os.open(name, flags, 0o600, dir_fd=fd)))
 
     def remove(self, directory: str, name: str, *, durable: bool = True) -> bool:
         """Remove a file; False if there was none."""
@@ -127,16 +122,38 @@ class Tree:
         finally:
             os.close(fd)
 
+    def prune(self, directory: str) -> None:
+        """Remove a directory and those beneath it as far as they are empty. They may be used meanwhile."""
+        try:
+            fd = self._directory(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            with os.scandir(fd) as entries:
+                inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(fd)
+        for name in inner:
+            self.prune(f"{directory}/{name}")
+        with contextlib.suppress(OSError):  # not empty, or somebody was quicker
+            os.rmdir(directory, dir_fd=self._fd)
+
     def _directory(self, path: str) -> int:
         return openat2.openat2(self._fd, path, os.O_RDONLY | os.O_DIRECTORY, resolve=_RESOLVE)
 
-    @contextlib.contextmanager
-    def _made(self, path: str) -> Iterator[int]:
-        fd = self._make(path)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+    def _within(self, path: str, change: Callable[[int], None]) -> None:
+        """Make a change in a directory durably; what is missing of the directory is made."""
+        for tries in range(_TRIES, 0, -1):
+            try:
+                fd = self._make(path)
+                try:
+                    change(fd)
+                    return os.fsync(fd)
+                finally:
+                    os.close(fd)
+            except FileNotFoundError:  # a directory was pruned between its making and its use
+                if tries == 1:
+                    raise
 
     def _make(self, path: str) -> int:
         """Open a directory; make what is missing of it."""

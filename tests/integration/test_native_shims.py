@@ -55,6 +55,25 @@ async def test_many_starts_side_by_side(lab: Lab) -> None:
     assert [(exit.code, output) for exit, output in results] == [(n, b"%d\n" % n) for n in range(12)]
 
 
+async def test_each_of_many_very_short_containers_ends_as_it_did_and_leaves_no_word_of_its_run(lab: Lab) -> None:
+    clients = asyncio.Semaphore(8)
+
+    async def run(number: int) -> tuple[int, str, bytes]:
+        async with clients:
+            tty = number % 2 == 1
+            client, attach = attach_pair(str(number)) if number % 4 < 2 else (None, None)
+            launch = lab.launch("/bin/echo", str(number), tty=tty, attaches=(attach,) if attach else ())
+            task = await lab.runtime.launch(launch)
+            seen = await read_all(client) if client is not None else b""
+            exit = await task.exited
+            assert client is None or seen.split() == [b"%d" % number]
+            return exit.code, exit.error, (await lab.output(task.id)).strip()
+
+    results = await asyncio.gather(*(run(number) for number in range(200)))
+    assert results == [(0, "", b"%d" % number) for number in range(200)]
+    assert list(lab.root.glob("c/*/shim-error.txt")) == []
+
+
 async def test_the_network_is_connected_before_the_program_runs(lab: Lab) -> None:
     lab.listener.hold = asyncio.Event()
     start = asyncio.create_task(lab.runtime.launch(lab.launch("/bin/true", network=True)))

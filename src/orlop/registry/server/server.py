@@ -235,7 +235,7 @@ class _Connection(RequestHandler):
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> StreamResponse:
         """Answer what was not even HTTP; of handlers only what broke off comes here."""
-        if request.writer.output_size > 0:
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
             raise ConnectionResetError("the answer cannot be finished") from exc
         log.debug("malformed request: %s", message or exc)
         answer = failed(Failure("UNSUPPORTED", (message or "malformed request")[:512], status=status))

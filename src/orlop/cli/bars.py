@@ -71,14 +71,14 @@ class Part:
         """Whether nothing happens with the part now, but will."""
         return not self.moving and self.status.startswith(tuple(_WAITING))
 
-    def speed(self) -> float:
-        """Return bytes (or units) a second over the last seconds, 0 when that is not known."""
+    def speed(self, now: float) -> float:
+        """Return bytes (or units) a second over the last seconds before `now`, 0 when that is not known."""
         if len(self._samples) < 2:
             return 0.0
-        (began, first), (now, last) = self._samples[0], self._samples[-1]
+        (began, first), (_, last) = self._samples[0], self._samples[-1]
         return (last - first) / (now - began) if now - began >= _SOONEST else 0.0
 
-    def line(self, width: int) -> str:
+    def line(self, width: int, now: float) -> str:
         """Return the part in less than `width` cells, so that no terminal breaks the line."""
         name = f"{self.identifier}: " if self.identifier else ""
         if not self.moving:
@@ -86,7 +86,7 @@ class Part:
         begin = f"{name}{self.status:<{_STATUS}} "
         room = width - 1 - len(begin)
         numbers = self._numbers()
-        extra = self._speed_and_left() if room >= len(numbers) + _SPEED + _LEFT else ""
+        extra = self._speed_and_left(now) if room >= len(numbers) + _SPEED + _LEFT else ""
         bar = self._bar(room - len(numbers) - (_SPEED + _LEFT if extra else 0))
         return ellipsis((begin + bar + numbers + extra).rstrip(), max(1, width - 1))
 
@@ -106,8 +106,8 @@ class Part:
         done = min(length, self.current * length // self.total)
         return f"[{'=' * done}>{' ' * (length - done)}] "
 
-    def _speed_and_left(self) -> str:
-        speed = self.speed()
+    def _speed_and_left(self, now: float) -> str:
+        speed = self.speed(now)
         if speed <= 0 or self._hide:
             return " " * (_SPEED + _LEFT)
         text = f"{speed:.4g} {self._units}/s" if self._units else f"{human_size(speed)}/s"

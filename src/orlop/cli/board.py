@@ -48,14 +48,15 @@ class Board:
             return
         height, width = (known or default for known, default in zip(self._size(), _SIZE, strict=True))
         parts = list(self._parts.values())
-        self._replace(_chosen_lines(parts, max(1, height - 1), width), height, width)
+        self._replace(_chosen_lines(parts, max(1, height - 1), width, self._clock()), height, width)
 
     def finish(self) -> None:
         """Leave the last state of every part above the cursor, and begin anew."""
         if not self._parts:
             return
         height, width = (known or default for known, default in zip(self._size(), _SIZE, strict=True))
-        self._replace([part.line(width) for part in self._parts.values()], height, width, whole=True)
+        now = self._clock()
+        self._replace([part.line(width, now) for part in self._parts.values()], height, width, whole=True)
         self._parts.clear()
         self._shown = []
 
@@ -77,14 +78,14 @@ class Board:
         self._stream.flush()
 
 
-def _chosen_lines(parts: Sequence[Part], most: int, width: int) -> list[str]:
+def _chosen_lines(parts: Sequence[Part], most: int, width: int, now: float) -> list[str]:
     """Return the lines of at most `most` parts: of those that move first, then of those that wait, in their order."""
     if len(parts) <= most:
-        return [part.line(width) for part in parts]
+        return [part.line(width, now) for part in parts]
     order = sorted(range(len(parts)), key=lambda index: (not parts[index].moving, not parts[index].waiting, index))
     seen = set(order[: most - 1])
     hidden = [part for index, part in enumerate(parts) if index not in seen]
-    return [*(parts[index].line(width) for index in sorted(seen)), _summary(hidden, width)]
+    return [*(parts[index].line(width, now) for index in sorted(seen)), _summary(hidden, width)]
 
 
 def _summary(hidden: Sequence[Part], width: int) -> str:

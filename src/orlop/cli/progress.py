@@ -7,25 +7,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 from orlop.cli.terminal import is_terminal, terminal_size
+from orlop.client.engine import json_batches
+from orlop.client.transport import Response
 from orlop.errors import Error
 
-__all__ = ["show_progress"]
+__all__ = ["show_batches", "show_progress"]
 
 Json = Mapping[str, Any]
 
+_TICK = 0.5  # seconds after which speeds and the terminal's size are looked at again
+
 
 def show_progress(
+    response: Response, descriptor: int, *, quiet: bool = False, on_aux: Callable[[Json], None] | None = None
+) -> None:
+    """Print an answer's progress messages to standard output (1) or error (2); raise `Error` for one that is an error.
+
+    `on_aux` gets what is data, not progress.
+    """
+    show_batches(json_batches(response, tick=_TICK), descriptor, quiet=quiet, on_aux=on_aux)
+
+
+def show_batches(
     batches: Iterable[Sequence[Json]],
     descriptor: int,
     *,
     quiet: bool = False,
     on_aux: Callable[[Json], None] | None = None,
 ) -> None:
-    """Print progress messages to standard output (1) or error (2); raise `Error` for the one that is an error.
-
-    Messages come in batches as they arrived, and a terminal is redrawn after each. `on_aux` gets what is data, not
-    progress.
-    """
+    """Print messages as `show_progress` does; a terminal is redrawn after each batch of them, an empty one too."""
     stream = sys.stdout if descriptor == 1 else sys.stderr
     display: _Display
     if quiet:

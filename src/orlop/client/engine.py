@@ -18,7 +18,7 @@ from orlop.client.endpoint import Endpoint
 from orlop.client.hijack import Hijacked
 from orlop.client.transport import CannotConnect, Connection, Dialer, Response, connect
 
-__all__ = ["API_VERSION", "USER_AGENT", "Engine", "failure"]
+__all__ = ["API_VERSION", "USER_AGENT", "Engine", "failure", "json_batches"]
 
 API_VERSION = "1.51"
 USER_AGENT = f"Orlop-Client/{__version__} (linux)"
@@ -129,16 +129,8 @@ class Engine:
 
     def json_lines(self, call: Call[T]) -> Iterator[Json]:
         """Yield the JSON objects of a streamed answer as they arrive."""
-        for batch in self.json_batches(call):
+        for batch in json_batches(self.open(call)):
             yield from batch
-
-    def json_batches(self, call: Call[T]) -> Iterator[list[Json]]:
-        """Yield the JSON objects of a streamed answer, those together that arrived together."""
-        response = self.open(call)
-        try:
-            yield from split_json(response.chunks())
-        finally:
-            response.close()
 
     def hijack(self, call: Call[bytes]) -> Hijacked:
         """Turn a call's connection into a raw stream (attach, exec start). Errors as in `do`."""
@@ -210,12 +202,23 @@ def version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
-def split_json(chunks: Iterable[bytes]) -> Iterator[list[Json]]:
-    """Yield the JSON objects of a stream that has one a line, those together that end in one chunk."""
+def json_batches(response: Response, *, tick: float | None = None) -> Iterator[list[Json]]:
+    """Yield the JSON objects of an answer that has one a line, those together that arrived together.
+
+    With `tick` there is also an empty batch whenever so many seconds have brought nothing.
+    """
+    try:
+        yield from _split_json(response.chunks(tick=tick))
+    finally:
+        response.close()
+
+
+def _split_json(chunks: Iterable[bytes]) -> Iterator[list[Json]]:
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
-        if batch := [json.loads(line) for line in (line.strip(BLANK) for line in lines) if line]:
+        batch = [json.loads(line) for line in (line.strip(BLANK) for line in lines) if line]
+        if batch or not chunk:
             yield batch
     if rest.strip(BLANK):
         yield [json.loads(rest.strip(BLANK))]

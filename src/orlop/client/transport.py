@@ -119,13 +119,18 @@ class Response:
         sent = not self.connection.sending
         return sent and self._parser.finished and self._parser.keep_alive and not self._parser.rest
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives."""
+    def chunks(self, *, tick: float | None = None) -> Iterator[bytes]:
+        """Yield the body as it arrives; with `tick` also nothing, whenever so many seconds have brought nothing.
+
+        Who is woken now and then also hears of a signal that came right before the wait began.
+        """
         while True:
             if data := self._parser.body():
                 yield data
             elif self._parser.finished:
                 return
+            elif tick is not None and not self.connection.readable(tick):
+                yield b""
             else:
                 self._parser.feed(self.connection.receive())
 
@@ -216,6 +221,12 @@ class Connection:
     def _answered(self) -> bool:
         # Of an encrypted stream it is not known whether what has arrived is data: its body is sent first.
         return isinstance(self.stream, socket.socket) and self.stale()
+
+    def readable(self, timeout: float) -> bool:
+        """Wait for something to read, `timeout` seconds at most, unless there is something to send; say if there is."""
+        if self.sending or (not isinstance(self.stream, socket.socket) and self.stream.pending()):
+            return True
+        return bool(select.select([self.stream], [], [], timeout)[0])
 
     def receive(self) -> bytes:
         """Read from the socket once; empty when the daemon has closed."""

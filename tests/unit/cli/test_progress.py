@@ -13,7 +13,7 @@ from orlop.cli import progress
 from orlop.cli.bars import Part, clock_time
 from orlop.cli.board import Board
 from orlop.cli.output import display_width
-from orlop.cli.progress import show_progress
+from orlop.cli.progress import show_batches
 from orlop.errors import Error
 from support.screen import Screen
 
@@ -33,7 +33,7 @@ def part(*points: tuple[float, int], total: int = 100 * MB) -> Part:
 
 
 def test_a_line_has_bar_numbers_speed_and_time_left() -> None:
-    line = part((0, 0), (1, 10 * MB), (2, 20 * MB)).line(120)
+    line = part((0, 0), (1, 10 * MB), (2, 20 * MB)).line(120, 2)
     assert line == ("0123456789ab: Downloading [==========>" + " " * 40 + "]     20MB/100MB        10MB/s     8s")
 
 
@@ -48,15 +48,16 @@ def test_a_line_has_bar_numbers_speed_and_time_left() -> None:
     ],
 )
 def test_a_narrow_terminal_loses_the_bar_first(width: int, expected: str) -> None:
-    assert part((0, 0), (1, 10 * MB), (2, 20 * MB)).line(width) == expected
+    assert part((0, 0), (1, 10 * MB), (2, 20 * MB)).line(width, 2) == expected
 
 
 def test_the_speed_is_of_the_last_seconds_and_of_what_is_done_now() -> None:
     made = part((0, 0), (1, 50 * MB), (10, 50 * MB), (12, 52 * MB))
-    assert made.speed() == pytest.approx(MB)
+    assert made.speed(12) == pytest.approx(MB)
+    assert made.speed(14) == pytest.approx(MB / 2)  # a stall is seen
     made.update(message("0123456789ab", "Extracting", 1, 100 * MB), 13)
-    assert made.speed() == 0
-    assert "/s" not in made.line(120)
+    assert made.speed(13) == 0
+    assert "/s" not in made.line(120, 13)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_the_speed_is_of_the_last_seconds_and_of_what_is_done_now() -> None:
 def test_numbers_are_dockers(told: dict[str, Any], expected: str) -> None:
     made = Part(told["id"])
     made.update(told, 0)
-    assert made.line(60) == expected
+    assert made.line(60, 0) == expected
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_no_line_is_as_wide_as_the_terminal(
     made = Part("0123456789ab")
     for moment, current in sorted(points):
         made.update(message("", status, current, total), moment)
-        assert display_width(made.line(width)) <= max(1, width - 1)
+        assert display_width(made.line(width, moment)) <= max(1, width - 1)
 
 
 class Lab:
@@ -197,7 +198,7 @@ def test_a_terminal_without_a_size_is_taken_for_a_usual_one() -> None:
 
 
 def test_a_log_has_a_line_for_each_change_only(capsys: pytest.CaptureFixture[str]) -> None:
-    show_progress(
+    show_batches(
         [
             [{"status": "Pulling from library/x", "id": "latest"}, message("a", "Pulling fs layer")],
             [message("a", "Downloading", 5, 10), message("a", "Pull complete")],
@@ -214,7 +215,7 @@ def test_a_log_has_a_line_for_each_change_only(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("quiet", [False, True])
 def test_an_error_ends_it(failed: dict[str, Any], quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Error, match="no room"):
-        show_progress([[message("a", "Waiting")], [failed], [message("a", "Pull complete")]], 2, quiet=quiet)
+        show_batches([[message("a", "Waiting")], [failed], [message("a", "Pull complete")]], 2, quiet=quiet)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == ("" if quiet else "a: Waiting\n")
@@ -225,7 +226,7 @@ def test_on_a_terminal_a_line_of_its_own_ends_the_block(
 ) -> None:
     monkeypatch.setattr(progress, "is_terminal", lambda descriptor: True)
     monkeypatch.setattr(progress, "terminal_size", lambda descriptor: (24, 80))
-    show_progress(
+    show_batches(
         [[message("a", "Waiting")], [message("a", "Pushed")], [{"status": "tag: digest"}], [message("a", "Waiting")]], 1
     )
     screen = Screen(24, 80)

@@ -20,7 +20,6 @@ from orlop.cli.rows import short_id
 from orlop.cli.session import Session
 from orlop.cli.terminal import is_terminal
 from orlop.client import calls
-from orlop.client.engine import split_json
 
 __all__ = ["history", "import_", "load", "platform_json", "remove", "tag"]
 
@@ -64,7 +63,7 @@ def load(session: Session, options: Options, arguments: list[str]) -> None:
     with open(options.input or 0, "rb", buffering=0, closefd=bool(options.input)) as file:
         response = session.engine.open(calls.image_load(_pieces(file), quiet=quiet, platform=platform))
     if response.header("content-type").partition(";")[0] == "application/json":
-        show_progress(split_json(response.chunks()), 1)
+        show_progress(response, 1)
     else:
         sys.stdout.flush()
         for chunk in response.chunks():
@@ -110,7 +109,7 @@ def _import(session: Session, options: Options, source: str, body: Iterable[byte
         changes=options.change,
         platform=options.platform,
     )
-    show_progress(session.engine.json_batches(call), 1)
+    show_progress(session.engine.open(call), 1)
 
 
 @command("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", exactly(2), interspersed=False, complete="image")

@@ -13,7 +13,6 @@ from orlop.cli.flags import BOOL, STRING, Flag, Options, parse_bool
 from orlop.cli.progress import show_progress
 from orlop.cli.session import Session
 from orlop.client import calls
-from orlop.client.engine import split_json
 from orlop.formats.reference import Reference, parse
 
 __all__ = ["NO_TRUST", "chosen_reference", "parsed", "pull", "pull_for_container", "refuse_trust"]
@@ -77,7 +76,7 @@ def pull(session: Session, options: Options, arguments: list[str]) -> None:
         "pull",
         lambda auth: session.engine.open(calls.image_pull(reference.name, tag=tag, platform=platform, auth=auth)),
     )
-    show_progress(split_json(response.chunks()), 1, quiet=options.quiet)
+    show_progress(response, 1, quiet=options.quiet)
     session.print(reference.canonical())
 
 
@@ -89,7 +88,7 @@ def pull_for_container(session: Session, image: str, *, platform: str, quiet: bo
         raise errors.Error(error.message) from None
     auth = auth_header(session.config, reference.domain, strict=True)
     call = calls.image_pull(reference.name, tag=_api_tag(reference), platform=platform.lower(), auth=auth)
-    show_progress(session.engine.json_batches(call), 2, quiet=quiet)
+    show_progress(session.engine.open(call), 2, quiet=quiet)
 
 
 def _api_tag(reference: Reference) -> str:

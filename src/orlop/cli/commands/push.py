@@ -16,7 +16,6 @@ from orlop.cli.note import write_note
 from orlop.cli.progress import show_progress
 from orlop.cli.session import Session
 from orlop.client import calls
-from orlop.client.engine import split_json
 
 __all__ = ["push"]
 
@@ -64,9 +63,7 @@ def push(session: Session, options: Options, arguments: list[str]) -> None:
     )
     notes: list[str] = []
     try:
-        show_progress(
-            split_json(response.chunks()), 1, quiet=options.quiet, on_aux=lambda data: notes.extend(_notes(data))
-        )
+        show_progress(response, 1, quiet=options.quiet, on_aux=lambda data: notes.extend(_notes(data)))
         if options.quiet:
             session.print(reference.canonical())
     finally:

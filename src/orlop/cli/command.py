@@ -77,7 +77,8 @@ class Command:
     """One command. `usage` is what follows its name; `run` gets the session, the flags and the arguments.
 
     The words of a `verbatim` command are those of another program and are given to `run` as they are.
-    `complete` names what its arguments are, for shell completion: "container", "image", "network", "volume" or nothing.
+    `complete` names what its arguments are, for shell completion: "container", "image", "network", "registry", "volume"
+    or nothing.
     """
 
     __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage", "verbatim")

@@ -16,7 +16,7 @@ from orlop import errors
 from orlop.client import calls
 from orlop.client.aio import AsyncEngine
 from orlop.client.endpoint import Endpoint, TLSFiles
-from orlop.client.engine import API_VERSION, Engine
+from orlop.client.engine import API_VERSION, Engine, json_batches
 from orlop.client.tls import TLSSocket, client_context
 from orlop.client.transport import CannotConnect, connect
 from support.certificates import Authority
@@ -201,3 +201,30 @@ def test_tls_sends_half_a_close_and_reads_on(tmp_path: Path) -> None:
     stream.close()
     assert received == [payload]
     assert answer == b"answer" * 50_000
+
+
+def test_an_answer_is_read_while_the_body_is_still_being_sent() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+
+    def serve() -> None:
+        with theirs:
+            theirs.recv(1 << 16)
+            theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{}\r\n\r\n")
+            data = b""
+            while not data.endswith(b"0\r\n\r\n"):
+                data = data[-8:] + theirs.recv(1 << 16)
+            theirs.sendall(b"3\r\n[]\n\r\n0\r\n\r\n")
+
+    told: list[object] = []
+
+    def pieces() -> Iterator[bytes]:
+        while not told:  # nothing would come of waiting with the answer until this has ended
+            yield b"x" * 1000
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    engine = Engine(Endpoint("unix:///nowhere"), pinned=API_VERSION, dial=lambda _: ours)
+    for batch in json_batches(engine.open(calls.image_load(pieces())), tick=5):
+        told += batch
+    thread.join()
+    assert told == [{}, []]

@@ -118,7 +118,7 @@ def _wants_argument(command: Command, words: Sequence[str]) -> bool:
 
 def _names(session: Session, kind: str, last: str) -> Iterable[tuple[str, str]]:
     try:
-        found = {"container": _containers, "image": _images, "network": _networks, "volume": _volumes}[kind](session)
+        found = _FINDERS[kind](session)
     except errors.Error:  # completion has nobody to tell
         return
     for name, help in found:
@@ -139,6 +139,10 @@ def _images(session: Session) -> list[tuple[str, str]]:
     ]
 
 
+def _registries(session: Session) -> list[tuple[str, str]]:
+    return [(server, "") for server in {**session.config.mapping("auths"), **session.config.mapping("credHelpers")}]
+
+
 def _networks(session: Session) -> list[tuple[str, str]]:
     return [(network["Name"], network["Driver"]) for network in session.engine.do(calls.network_list())]
 
@@ -146,3 +150,12 @@ def _networks(session: Session) -> list[tuple[str, str]]:
 def _volumes(session: Session) -> list[tuple[str, str]]:
     found = session.engine.do(calls.volume_list()).get("Volumes") or ()
     return [(volume["Name"], volume["Driver"]) for volume in found]
+
+
+_FINDERS = {
+    "container": _containers,
+    "image": _images,
+    "network": _networks,
+    "registry": _registries,
+    "volume": _volumes,
+}

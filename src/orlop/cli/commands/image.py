@@ -62,9 +62,10 @@ def load(session: Session, options: Options, arguments: list[str]) -> None:
     platform = platform_json(options.platform)
     with open(options.input or 0, "rb", buffering=0, closefd=bool(options.input)) as file:
         response = session.engine.open(calls.image_load(_pieces(file), quiet=quiet, platform=platform))
-    if response.header("content-type").partition(";")[0] == "application/json":
-        show_progress(response, 1)
-    else:
+        # The answer may begin before the file is read to its end.
+        if response.header("content-type").partition(";")[0] == "application/json":
+            show_progress(response, 1)
+            return
         sys.stdout.flush()
         for chunk in response.chunks():
             sys.stdout.buffer.write(chunk)

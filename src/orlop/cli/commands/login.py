@@ -30,6 +30,7 @@ _OTHER_ACCOUNT = "To login with a different account, run 'orlop logout' followed
         Flag("username", "u", STRING, "User name"),
     ),
     long="Log in to a registry.\nWithout a server that is Docker Hub.",
+    complete="registry",
 )
 def login(session: Session, options: Options, arguments: list[str]) -> None:
     """Have a registry accept credentials, and keep them."""
@@ -117,6 +118,7 @@ def _keep(session: Session, auth: Auth, answer: dict[str, str]) -> None:
     "[SERVER]",
     at_most(1),
     long="Log out from a registry.\nWithout a server that is Docker Hub.",
+    complete="registry",
 )
 def logout(session: Session, options: Options, arguments: list[str]) -> None:
     """Forget the credentials of a registry."""

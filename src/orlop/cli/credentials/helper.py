@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import Any
 
 from orlop.errors import Error
 from orlop.formats.template import go_json
 
-__all__ = ["Helper", "installed"]
+__all__ = ["Helper", "helper_installed", "on_path"]
 
 _PREFIX = "docker-credential-"
 _NOT_FOUND = "credentials not found in native keychain"
 _COMPLAINTS = ("no credentials server URL", "no credentials username")
 
 
-def installed(name: str) -> bool:
-    """Say whether the helper `name` is on PATH."""
-    from shutil import which
+def helper_installed(name: str) -> bool:
+    """Say whether there is a helper `name`."""
+    return on_path(_PREFIX + name)
 
-    return which(_PREFIX + name) is not None
+
+def on_path(program: str) -> bool:
+    """Say whether a program is on PATH."""
+    places = [os.path.join(directory, program) for directory in os.environ.get("PATH", os.defpath).split(os.pathsep)]
+    return any(os.path.isfile(place) and os.access(place, os.X_OK) for place in places)
 
 
 class Helper:
@@ -75,6 +78,8 @@ class Helper:
 
     def _run(self, action: str, data: str) -> tuple[str, str]:
         """Return what the program printed and how it failed; the second is empty when it did not."""
+        import subprocess
+
         try:
             done = subprocess.run([self._program, action], input=data.encode(), stdout=subprocess.PIPE, check=False)
         except FileNotFoundError:

@@ -6,7 +6,7 @@ import sys
 from typing import Any, Protocol
 
 from orlop.cli.credentials.auth import Auth, host_of, key_of
-from orlop.cli.credentials.helper import Helper, installed
+from orlop.cli.credentials.helper import Helper, helper_installed, on_path
 from orlop.client.config import ConfigFile
 from orlop.errors import Error
 
@@ -45,10 +45,8 @@ def store_for(config: ConfigFile, server: str) -> Store:
 
 def _platform_helper() -> str:
     """Return the helper that a configuration without any credentials begins with, as docker's client chooses it."""
-    from shutil import which
-
-    name = "pass" if which("pass") else "secretservice"
-    return name if installed(name) else ""
+    name = "pass" if on_path("pass") else "secretservice"
+    return name if helper_installed(name) else ""
 
 
 def auth_header(config: ConfigFile, domain: str, *, strict: bool = False) -> str:

@@ -110,7 +110,6 @@ def test_the_query_keeps_what_is_given_more_than_once() -> None:
         ("bytes=-30", Span(0, 10)),
         ("bytes=5-500", Span(5, 5)),
         ("Bytes= 1 - 2 ", Span(1, 2)),
-        ("bytes=5-2", None),
         ("bytes=-", None),
         ("bytes=0-1,3-4", None),
         ("items=0-1", None),
@@ -122,7 +121,7 @@ def test_ranges_are_read_as_http_has_them(header: str, span: Span | None) -> Non
 
 
 @pytest.mark.parametrize(
-    ("header", "size"), [("bytes=10-", 10), ("bytes=99-100", 10), ("bytes=-0", 10), ("bytes=0-", 0)]
+    ("header", "size"), [("bytes=10-", 10), ("bytes=99-100", 10), ("bytes=5-2", 10), ("bytes=-0", 10), ("bytes=0-", 0)]
 )
 def test_a_range_that_is_not_there_is_416(header: str, size: int) -> None:
     with pytest.raises(Failure) as caught:

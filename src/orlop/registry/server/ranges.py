@@ -49,9 +49,7 @@ def parse_range(header: str, size: int) -> Span | None:
         satisfiable = int(last) > 0 and size > 0
     else:
         start, end = int(first), min(int(last) if last else size - 1, size - 1)
-        if last and int(last) < start:
-            return None
-        satisfiable = start < size
+        satisfiable = start < size and (not last or int(last) >= start)
     if not satisfiable:
         raise Failure("RANGE_INVALID", "the range is not in the blob", headers={"Content-Range": f"bytes */{size}"})
     return Span(start, end - start + 1)

@@ -41,24 +41,37 @@ def logged_in(harbour: tuple[Daemon, DockerRegistry]) -> Iterator[None]:
     daemon.cli("orlop", "logout", "localhost:5000")
 
 
-def test_an_image_goes_out_and_in_for_who_is_logged_in(harbour: tuple[Daemon, DockerRegistry]) -> None:
+def test_who_is_not_logged_in_is_denied(harbour: tuple[Daemon, DockerRegistry], tmp_path: Path) -> None:
     daemon, registry = harbour
-    name = f"{registry.host}/team/busybox:v1"
-    daemon.cli("orlop", "tag", "busybox", name)
-
+    name = f"{registry.host}/secret/thing:v1"
+    put(registry, tmp_path, "secret/thing:v1")
     wrong = daemon.cli("orlop", *LOGIN, input="wrong", check=False)
     assert wrong.returncode == 1
     assert "401 Unauthorized" in wrong.stderr
-    denied = daemon.cli("orlop", "push", name, check=False)
-    assert denied.returncode == 1
-    assert "no basic auth credentials" in denied.stderr
-
+    denied = (("pull", name), ("run", "--rm", name), ("manifest", "inspect", name))
+    for words in denied:
+        refused = daemon.cli("orlop", *words, check=False)
+        assert refused.returncode in (1, 125)
+        assert "no basic auth credentials" in refused.stderr
     assert daemon.cli("orlop", *LOGIN, input="s<cret\n").stdout == "Login Succeeded\n"
-    assert "Login Succeeded" in daemon.cli("orlop", "login", registry.host).stdout
+    assert daemon.cli("orlop", "login", registry.host).stdout == "Login Succeeded\n"
+    assert daemon.cli("orlop", "pull", "-q", name).stdout == f"{name}\n"
+    assert "Image is up to date" in daemon.cli("docker", "pull", name).stdout  # with the same credentials
+    assert "Removing login credentials" in daemon.cli("orlop", "logout", registry.host).stdout
+    daemon.cli("orlop", "rmi", name)
+    assert daemon.cli("orlop", "pull", name, check=False).returncode == 1
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_an_image_goes_out_and_comes_back(harbour: tuple[Daemon, DockerRegistry]) -> None:
+    daemon, registry = harbour
+    name = f"{registry.host}/team/busybox:v1"
+    daemon.cli("orlop", "tag", "busybox", name)
+    before = daemon.cli("orlop", "image", "inspect", "-f", "{{.Id}}", name).stdout
     pushed = daemon.cli("orlop", "push", name).stdout
     assert pushed.startswith(f"The push refers to repository [{registry.host}/team/busybox]\n")
     digest = pushed.rsplit("digest: ", 1)[1].split()[0]
-    before = daemon.cli("orlop", "image", "inspect", "-f", "{{.Id}}", name).stdout
+    assert "Layer already exists" in daemon.cli("docker", "push", name).stdout
     daemon.cli("orlop", "rmi", name)
     pulled = daemon.cli("orlop", "pull", name).stdout
     assert f"Digest: {digest}\n" in pulled
@@ -67,13 +80,10 @@ def test_an_image_goes_out_and_in_for_who_is_logged_in(harbour: tuple[Daemon, Do
     shown = json.loads(daemon.cli("orlop", "manifest", "inspect", "-v", name).stdout)
     assert shown["Descriptor"]["digest"] == digest
     assert daemon.cli("orlop", "run", "--rm", "--pull", "always", "-q", name, "echo", "here").stdout == "here\n"
-
-    assert "Removing login credentials" in daemon.cli("orlop", "logout", registry.host).stdout
-    daemon.cli("orlop", "rmi", name)
-    for words in (("pull", name), ("run", "--rm", name), ("manifest", "inspect", name)):
-        refused = daemon.cli("orlop", *words, check=False)
-        assert refused.returncode in (1, 125)
-        assert "no basic auth credentials" in refused.stderr
+    daemon.cli("orlop", "logout", registry.host)
+    denied = daemon.cli("orlop", "push", name, check=False)
+    assert denied.returncode == 1
+    assert "no basic auth credentials" in denied.stderr
 
 
 def put(registry: DockerRegistry, directory: Path, name: str, *options: str) -> None:

@@ -36,7 +36,7 @@ class Part:
     __slots__ = ("_hide", "_samples", "_units", "current", "identifier", "status", "total")
 
     def __init__(self, identifier: str) -> None:
-        self.identifier = identifier
+        self.identifier = _printable(identifier)
         self.status = ""
         self.current = 0
         self.total = 0
@@ -47,7 +47,7 @@ class Part:
     def update(self, message: Json, now: float) -> None:
         """Take a message of this part; `now` is a clock's seconds."""
         detail = message.get("progressDetail") or {}
-        status = str(message.get("status", ""))
+        status = _printable(str(message.get("status", "")))
         current = int(detail.get("current") or 0)
         if status != self.status or current < self.current:
             self._samples.clear()
@@ -113,6 +113,11 @@ class Part:
         text = f"{speed:.4g} {self._units}/s" if self._units else f"{human_size(speed)}/s"
         left = clock_time((self.total - self.current) / speed) if self.total > self.current else ""
         return f"{text:>{_SPEED}}{left:>{_LEFT}}"
+
+
+def _printable(text: str) -> str:
+    """Return a text that stays on its line: what has to do with registries may hold anything."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def clock_time(seconds: float) -> str:

@@ -76,12 +76,11 @@ def exactly(number: int) -> Arity:
 class Command:
     """One command. `usage` is what follows its name; `run` gets the session, the flags and the arguments.
 
-    The words of a `verbatim` command are those of another program and are given to `run` as they are.
     `complete` names what its arguments are, for shell completion: "container", "image", "network", "registry", "volume"
     or nothing.
     """
 
-    __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage", "verbatim")
+    __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage")
 
     def __init__(
         self,
@@ -93,7 +92,6 @@ class Command:
         interspersed: bool = True,
         long: str = "",
         complete: str = "",
-        verbatim: bool = False,
     ) -> None:
         taken = {flag.short for flag in flags}
         # A command may use -h for something else (run --hostname); --help is everywhere.
@@ -105,7 +103,6 @@ class Command:
         self.interspersed = interspersed
         self.long = long
         self.complete = complete
-        self.verbatim = verbatim
 
 
 def command(
@@ -116,13 +113,10 @@ def command(
     interspersed: bool = True,
     long: str = "",
     complete: str = "",
-    verbatim: bool = False,
 ) -> Callable[[Run], Command]:
     """Make a command of the function below."""
 
     def wrap(run: Run) -> Command:
-        return Command(
-            usage, arity, flags, run, interspersed=interspersed, long=long, complete=complete, verbatim=verbatim
-        )
+        return Command(usage, arity, flags, run, interspersed=interspersed, long=long, complete=complete)
 
     return wrap

@@ -119,8 +119,6 @@ def _dispatch(tree: Tree, options: Options, words: list[str]) -> int:
         raise _unknown_command(path, options)
     command = entry.load()
     assert isinstance(command, Command)
-    if command.verbatim:
-        return command.run(_session(options), Options(()), words[1:]) or 0
     name = " ".join((PROGRAM, *entry.canonical(path)))
     usage = f"{name} {command.usage}".rstrip()
     try:

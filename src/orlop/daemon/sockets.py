@@ -145,7 +145,7 @@ def _bind_unix(host: Host, group: str, group_chosen: bool) -> Listener:
                 sock.bind(str(path))
             finally:
                 os.umask(old_mask)
-            os.chown(path, 0, _group_id(group, group_chosen, path))
+            os.chown(path, os.geteuid(), _group_id(group, group_chosen, path))
             path.chmod(0o660)
             sock.listen(socket.SOMAXCONN)  # a client that looks while we start waits in the queue
             return Listener(host, sock, path.lstat().st_ino)
@@ -185,7 +185,7 @@ def _remove_stale(path: Path) -> None:
 
 def _group_id(group: str, chosen: bool, path: Path) -> int:
     if not group:
-        return 0
+        return os.getegid()
     if group.isascii() and group.isdigit():
         return int(group)
     try:

@@ -42,6 +42,11 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, InvalidArgument):
             print(f"See 'orlop-registry {f'{command} ' if command else ''}--help'.", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"orlop-registry: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _without_command(arguments: Sequence[str]) -> int:

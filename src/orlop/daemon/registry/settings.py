@@ -169,7 +169,10 @@ def _realm(text: str) -> str:
 
 def _seconds(values: Mapping[str, Any], name: str, default: str) -> float:
     text = values.get(name, default)
-    seconds = parse_duration(text) / 1e9
+    try:
+        seconds = parse_duration(text) / 1e9
+    except InvalidArgument as error:
+        raise InvalidArgument(f'invalid argument "{text}" for "--{name}" flag: {error}') from None
     if seconds < 0:
         raise InvalidArgument(f"--{name} must not be negative: {text}")
     return seconds

@@ -120,7 +120,7 @@ class BlobAnswer(StreamResponse):
         """Send head and body. Raises `ConnectionError` when the client leaves."""
         await self.prepare(request)
         transport = request.transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
         if self._length:
             await asyncio.get_running_loop().sendfile(transport, self._blob.file, self._start_at, self._length)

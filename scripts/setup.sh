@@ -49,6 +49,8 @@ missing_packages() {
     have modprobe || printf 'kmod '
     have docker-registry || printf 'docker-registry '
     have skopeo || printf 'skopeo '
+    have podman || printf 'podman '
+    have buildah || printf 'buildah '
     have htpasswd || printf 'apache2-utils '
     have docker || printf '%s ' "$(docker_package)"
 }
@@ -83,6 +85,30 @@ packages=$(missing_packages)
 [ -z "$packages" ] || apt_install $packages
 python=$(find_python)
 [ -n "$python" ] || die "no Python 3.11 or newer with venv was found, not even after installing python3 and python3-venv"
+
+# --- clients of registries, for tests, that the Go module proxy has and Debian has not -------------------------------
+
+go_clients() {
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/orlop/go
+    mkdir -p "$cache"
+    while read -r name package version; do
+        [ ! -x "$cache/$name" ] || [ "$(cat "$cache/$name.version" 2>/dev/null)" != "$package@$version" ] || continue
+        say "building $name $version"
+        if GOBIN=$cache go install -buildvcs=false "$package@$version" >"$log" 2>&1 </dev/null; then
+            echo "$package@$version" >"$cache/$name.version"
+        else
+            tail -n 3 "$log" >&2
+            say "$name could not be built: the tests that drive it are skipped"
+        fi
+    done <<EOF
+crane github.com/google/go-containerregistry/cmd/crane v0.22.1
+oras oras.land/oras/cmd/oras v1.3.6
+regctl github.com/regclient/regclient/cmd/regctl v0.11.7
+conformance github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111
+EOF
+}
+have go || PATH=$PATH:/usr/local/go/bin
+if [ "$purpose" = test ] && have go && [ -n "${HOME:-}" ]; then go_clients; fi
 
 # --- Python packages -------------------------------------------------------------------------------------------------
 

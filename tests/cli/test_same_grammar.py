@@ -233,8 +233,8 @@ def test_string_flags_have_no_default_that_docker_lacks() -> None:
     shown = {
         flag.name
         for entry in TABLE
-        if isinstance(command := entry.load(), Command)
+        if " ".join(entry.paths[0]) not in OWN and isinstance(command := entry.load(), Command)
         for flag in command.flags
         if flag.kind is STRING and flag.default
     }
-    assert shown <= {"pull", "restart", "tail", "driver", "availability", "scope", "sharing", "type", "data-root"}
+    assert shown <= {"pull", "restart", "tail", "driver", "availability", "scope", "sharing", "type"}

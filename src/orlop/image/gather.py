@@ -159,7 +159,8 @@ class Gathering:
             async with asyncio.TaskGroup() as group:
                 tasks = {digest: group.create_task(self._fetch(row)) for digest, row in rows.items() if not row.known}
         except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            first = errors.exceptions[0]
+            raise first from first.__cause__
         records = [layer.record or tasks[layer.descriptor.digest].result() for layer in layers]
         for layer, record in zip(layers, records, strict=True):
             if not _agree(layer.diff_id, record.diff_id):

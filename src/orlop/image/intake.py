@@ -20,14 +20,14 @@ from orlop.image.compression import Compression, Read, decompressed
 from orlop.image.depot import Depot
 from orlop.image.ingest import WrongDigest
 from orlop.image.leases import Lease
-from orlop.image.stages import Stage
+from orlop.image.stages import Stage, ahead
 from orlop.image.unpack import Limits, NeedsParents, Unpacked, unpack
 from orlop.model.record import LayerRecord
 
-__all__ = ["MEDIA_TYPE", "LayerIntake", "TakenLayer", "media_type", "unpack_blob"]
+__all__ = ["MEDIA_TYPE", "ZSTD_LEVEL", "LayerIntake", "TakenLayer", "media_type", "unpack_blob"]
 
 MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar"
-_ZSTD_LEVEL = 1
+ZSTD_LEVEL = 1
 _DEPTH = 32  # blocks that wait for a stage: as long as there are some, the stages do not wait for the source
 _DEPTH_BESIDE_A_FILE = 4
 _SLACK = 1 << 30  # bytes of headers and padding that a tar of the largest size may have beside its files
@@ -153,7 +153,7 @@ class LayerIntake:
         raw = Digest.hasher(algorithm)
         with self._depot.content.ingest("sha256" if plain else algorithm) as ingest:
             if plain:
-                compressor = zstd.ZstdCompressor(level=_ZSTD_LEVEL)
+                compressor = zstd.ZstdCompressor(level=ZSTD_LEVEL)
                 while block := read():
                     raw.update(block)
                     ingest.write(compressor.compress(block))
@@ -190,7 +190,11 @@ class LayerIntake:
 
         stream = _Plain(decompressed(counted, self._compression), self._limits, hashed=self._hashes_plain)
         self._directory = directory = self._depot.scratch.directory("layer")
-        unpacked = _unpack_into(directory, stream, self._limits)
+        if self._compression is Compression.NONE:
+            unpacked = _unpack_into(directory, stream.read, self._limits)
+        else:
+            with ahead(stream.read, "layer-decompress") as plain:
+                unpacked = _unpack_into(directory, plain, self._limits)
         if unpacked is None:
             self._depot.scratch.discard(directory)
             self._directory = None
@@ -227,9 +231,9 @@ class _Plain:
         return None if self._hasher is None else Digest("sha256", self._hasher.hexdigest())
 
 
-def _unpack_into(directory: Path, stream: _Plain, limits: Limits) -> Unpacked | None:
+def _unpack_into(directory: Path, read: Read, limits: Limits) -> Unpacked | None:
     """Unpack what stands alone, and read the stream to its end in any case; None for a layer that needs parents."""
-    reader = TarReader(stream.read)
+    reader = TarReader(read)
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         unpacked = unpack(reader, root, limits=limits)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 from orlop.image.compression import Read
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "ahead"]
 
 T = TypeVar("T")
 
@@ -79,3 +80,45 @@ class Stage(Generic[T]):
             self._error = error
         while self._read():
             pass
+
+
+@contextmanager
+def ahead(read: Read, name: str, depth: int = 4) -> Iterator[Read]:
+    """Let a thread of its own read a stream up to `depth` blocks ahead; give the stream that follows it.
+
+    What `read` raises is raised there. When the block is left, at the end of the stream or before, the thread has
+    ended: it reads one more block at most.
+    """
+    blocks: queue.Queue[bytes | memoryview | BaseException] = queue.Queue(depth)
+    left = threading.Event()
+    ended = False
+
+    def work() -> None:
+        try:
+            block: bytes | memoryview = b"."
+            while block and not left.is_set():
+                block = read()
+                blocks.put(block)
+        except BaseException as error:  # noqa: BLE001 it is raised where the stream is read
+            blocks.put(error)
+
+    def follow() -> bytes | memoryview:
+        nonlocal ended
+        if ended:
+            return b""
+        block = blocks.get()
+        if isinstance(block, BaseException):
+            raise block
+        ended = not block
+        return block
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield follow
+    finally:
+        left.set()
+        with suppress(queue.Empty):
+            while True:
+                blocks.get_nowait()
+        thread.join()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from orlop.errors import InvalidArgument
 from orlop.image.compression import Compression, decompressed, detect, peeked
 from orlop.image.pipe import Pipe
-from orlop.image.stages import Stage
+from orlop.image.stages import Stage, ahead
 
 PACKERS: dict[Compression, Callable[[bytes], bytes]] = {
     Compression.NONE: lambda data: data,
@@ -105,6 +105,40 @@ def test_a_stage_that_fails_swallows_the_rest_and_raises_at_the_end() -> None:
         stage.put(b"x")
     with pytest.raises(InvalidArgument):
         stage.result()
+
+
+def test_a_stream_is_read_ahead_and_loses_nothing() -> None:
+    with ahead(source(bytes(range(256)) * 100, 1000), "test") as read:
+        assert drained(read) == bytes(range(256)) * 100
+        assert read() == b""
+
+
+def test_what_reading_ahead_raises_comes_behind_what_it_read() -> None:
+    pieces = [b"one", b"two"]
+
+    def broken() -> bytes:
+        if not pieces:
+            raise InvalidArgument("no")
+        return pieces.pop(0)
+
+    with ahead(broken, "test") as read:
+        assert [read(), read()] == [b"one", b"two"]
+        with pytest.raises(InvalidArgument):
+            read()
+
+
+def test_reading_ahead_ends_with_its_block_and_goes_no_further() -> None:
+    count = 0
+
+    def endless() -> bytes:
+        nonlocal count
+        count += 1
+        return b"x"
+
+    with ahead(endless, "read-ahead-test", depth=2) as read:
+        assert read() == b"x"
+    assert count <= 5
+    assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead-test"]
 
 
 async def test_a_pipe_holds_its_sender_back_and_loses_nothing() -> None:

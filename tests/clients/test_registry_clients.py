@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ import pytest
 from support import archives
 from support.archives import Image
 from support.certificates import Authority
+from support.daemon import Daemon
 from support.dockerd import Dockerd, dockerd
 from support.netns import NetworkNamespace, network_namespace
 from support.orlop_registry import OrlopRegistry, orlop_registry
@@ -261,6 +262,20 @@ def test_docker_pulls_its_platform_of_an_index(lab: Lab, docker: Dockerd) -> Non
     assert f"Digest: {lab.top}" in docker.run(*config, "pull", f"{HOST}/both:v1").stdout
     shown = docker.run("image", "inspect", f"{HOST}/both:v1", "-f", "{{.Architecture}} {{.RepoDigests}}").stdout
     assert shown.strip() == f"amd64 [{HOST}/both@{lab.top}]"
+
+
+@pytest.mark.docker
+def test_orlop_runs_what_it_pulls(lab: Lab, daemon: Callable[..., Daemon], image_archive: Path) -> None:
+    name = f"{HOST}/orlop/busybox:1"
+    to = ("--dest-cert-dir", lab.certificates, "--dest-creds", f"{USER}:{PASSWORD}")
+    lab.run("skopeo", "copy", "--insecure-policy", *to, f"docker-archive:{image_archive}", f"docker://{name}")
+    head = lab.registry.request("HEAD", "/v2/orlop/busybox/manifests/1")
+    engine = daemon(netns=lab.netns)
+    refused = engine.cli("orlop", "run", "--rm", name, "true", check=False)
+    assert "unauthorized" in refused.stderr or "no basic auth credentials" in refused.stderr
+    engine.cli("orlop", "login", "-u", USER, "--password-stdin", HOST, input=PASSWORD)
+    assert engine.cli("orlop", "run", "--rm", "--network=none", name, "echo", "hello").stdout == "hello\n"
+    assert f"Digest: {head.headers['Docker-Content-Digest']}" in engine.cli("orlop", "pull", name).stdout
 
 
 def test_the_specifications_own_conformance_suite_is_content(lab: Lab) -> None:

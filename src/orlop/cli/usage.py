@@ -8,6 +8,7 @@ from typing import Any
 
 from orlop.cli.humanize import human_size
 from orlop.cli.listing import Headings, Row, render_rows, write_rows
+from orlop.cli.output import tabulate
 from orlop.cli.rows import (
     CONTAINER_HEADINGS,
     IMAGE_HEADINGS,
@@ -146,6 +147,9 @@ def _write_details(usage: Json) -> None:
     builds = _builds(usage.get("BuildCache") or ())
     sys.stdout.write(f"\nBuild cache usage: {builds.Size()}\n\n")
     sys.stdout.write("CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n")
+    if account := usage.get("DataRoot"):  # Orlop's own
+        lines = "".join(f"{name}\t{human_size(size)}\n" for name, size in account.items())
+        sys.stdout.write("\nData root space usage:\n\n" + tabulate(f"PART\tSIZE\n{lines}"))
 
 
 def _first_names(images: Sequence[Json]) -> list[ImageRow]:

@@ -208,6 +208,15 @@ def image_history(name: str, *, platform: str = "") -> Call[list[Json]]:
     return Call("GET", path("images", name, "history"), returns_json, query={"platform": platform})
 
 
+def image_layers(name: str, *, files: bool = True) -> Call[Json]:
+    query = {"files": "1" if files else "0"}
+    return Call("GET", "/orlop" + path("images", name, "layers"), returns_json, query=query)
+
+
+def image_diff(before: str, after: str) -> Call[Json]:
+    return Call("GET", "/orlop/images/diff", returns_json, query={"from": before, "to": after})
+
+
 def image_tag(name: str, *, repo: str, tag: str) -> Call[None]:
     return Call("POST", path("images", name, "tag"), returns_nothing, query={"repo": repo, "tag": tag})
 
@@ -342,6 +351,10 @@ def registry_login(auth: Json) -> Call[Json]:
 
 def disk_usage() -> Call[Json]:
     return Call("GET", "/system/df", returns_json)
+
+
+def system_check(*, repair: bool = False) -> Call[Json]:
+    return Call("POST", "/orlop/system/check", returns_json, query={"repair": repair})
 
 
 def build_prune(filters: Filters | None = None, *, all: bool = False) -> Call[Json]:

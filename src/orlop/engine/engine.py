@@ -68,6 +68,7 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
+        self.checking = asyncio.Lock()  # held while the store is being checked
         self._background = Background()
         self._parts = contextlib.AsyncExitStack()
 

@@ -26,7 +26,37 @@ from orlop.linux.filesystem import syncfs
 from orlop.linux.mount import detached_overlay
 from orlop.model.record import LayerRecord
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "extract"]
+
+
+def extract(
+    depot: Depot, below: Sequence[str], record: LayerRecord, limits: Limits | None = None
+) -> tuple[Path, Unpacked]:
+    """Unpack a kept layer into a new directory in the scratch directory; return it, and what it turned out to be.
+
+    With directories `below` (topmost first) it is what the layer changes in their merged view. Raises
+    `InvalidArgument`, `NotFound` if the blob is gone, and `OSError`; then nothing is left.
+    """
+    scratch = depot.scratch
+    upper, work = scratch.directory("layer"), scratch.directory("work")
+    try:
+        if below:
+            root = detached_overlay(below, str(upper), str(work), OPTIONS)
+        else:
+            root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            unpacked = unpack_blob(depot, record, root, on_view=bool(below), limits=limits or Limits())
+        finally:
+            os.close(root)
+    except NeedsParents as error:
+        scratch.discard(upper)
+        raise TarError(f"the lowest layer refers to {error}, which is nowhere") from None
+    except BaseException:
+        scratch.discard(upper)
+        raise
+    finally:
+        scratch.discard(work)
+    return upper, unpacked
 
 
 class Assembly:
@@ -103,36 +133,13 @@ class Assembly:
             name = by_diff if layer.alone else by_chain
             self._new[name], layer.directory = layer.directory, None
             return name, record
-        self._new[by_chain], unpacked = self._on_view(below, record)
+        self._new[by_chain], unpacked = extract(self._depot, self._stack(below), record, self._limits)
         return by_chain, msgspec.structs.replace(record, unpacked_size=unpacked.size)
-
-    def _on_view(self, below: list[str], record: LayerRecord) -> tuple[Path, Unpacked]:
-        """Unpack a layer on top of the merged view of those below; return what it changes there."""
-        scratch = self._depot.scratch
-        upper, work = scratch.directory("layer"), scratch.directory("work")
-        try:
-            if below:
-                root = detached_overlay(self._stack(below), str(upper), str(work), OPTIONS)
-            else:
-                root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                unpacked = unpack_blob(self._depot, record, root, on_view=bool(below), limits=self._limits)
-            finally:
-                os.close(root)
-        except NeedsParents as error:
-            scratch.discard(upper)
-            raise TarError(f"the lowest layer refers to {error}, which is nowhere") from None
-        except BaseException:
-            scratch.discard(upper)
-            raise
-        finally:
-            scratch.discard(work)
-        return upper, unpacked
 
     def _stack(self, names: list[str]) -> list[str]:
         """Return the directories of layers that may not be in their place yet, topmost first."""
         directories: list[str] = []
-        for name in reversed(names):
+        for name in dict.fromkeys(reversed(names)):  # as `Layers.stack` does
             new = self._new.get(name)
             directory = str(new or self._depot.layers.path / name)
             directories.append(directory)

@@ -14,7 +14,7 @@ from orlop.image.depot import Depot
 from orlop.image.layers import Layers
 from orlop.model.record import ImageRecord
 
-__all__ = ["collect", "everything", "names_of"]
+__all__ = ["collect", "everything", "garbage", "names_of"]
 
 
 def names_of(record: ImageRecord, layers: Layers) -> set[str]:
@@ -40,17 +40,21 @@ def collect(depot: Depot, roots: Callable[[], Iterable[ImageRecord]], candidates
     """
     freed = 0
     with depot.leases.lock:
-        needed: set[str] = set()
-        for record in roots():
-            needed |= names_of(record, depot.layers)
-        for name in candidates:
-            if name in needed or depot.leases.held(name):
-                continue
+        for name in garbage(depot, roots, candidates):
             if depot.layers.has(name):
                 depot.layers.remove(name)
             elif ":" in name:
                 freed += _remove_blob(depot, name)
     return freed
+
+
+def garbage(depot: Depot, roots: Callable[[], Iterable[ImageRecord]], candidates: Iterable[str]) -> list[str]:
+    """Return those of `candidates` that `collect` would remove."""
+    with depot.leases.lock:
+        needed: set[str] = set()
+        for record in roots():
+            needed |= names_of(record, depot.layers)
+        return [name for name in candidates if name not in needed and not depot.leases.held(name)]
 
 
 def _remove_blob(depot: Depot, name: str) -> int:

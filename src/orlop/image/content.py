@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orlop.errors import InvalidArgument, NotFound
-from orlop.formats.digest import ALGORITHMS, Digest
+from orlop.formats.digest import ALGORITHMS, Digest, is_hex
 from orlop.image.ingest import Ingest
 from orlop.image.scratch import Scratch
 
@@ -88,8 +88,17 @@ class Content:
         """Yield every blob's digest, in no order."""
         for algorithm, length in ALGORITHMS.items():
             for name in os.listdir(self._path / algorithm):
-                if len(name) == length:
+                if len(name) == length and is_hex(name):
                     yield Digest(algorithm, name)
+
+    def strays(self) -> list[Path]:
+        """Return what lies beside the blobs and is none, by its name."""
+        found = [path for path in self._path.iterdir() if path.name not in ALGORITHMS]
+        for algorithm, length in ALGORITHMS.items():
+            for path in (self._path / algorithm).iterdir():
+                if len(path.name) != length or not is_hex(path.name) or not path.is_file() or path.is_symlink():
+                    found.append(path)
+        return found
 
     def sync_names(self) -> None:
         """Make the names of new blobs durable (what they hold is made so by a sync of the file system)."""

@@ -20,7 +20,7 @@ from orlop.formats import reference
 from orlop.formats.digest import ALGORITHMS, Digest, is_hex
 from orlop.formats.identity import is_id
 from orlop.formats.reference import Reference
-from orlop.image.collect import collect, everything, names_of
+from orlop.image.collect import collect, everything, garbage, names_of
 from orlop.image.content import Content
 from orlop.image.depot import Depot
 from orlop.image.layers import Layers
@@ -139,7 +139,8 @@ class Images:
     async def add(self, new: Sequence[tuple[ImageRecord, Sequence[Reference]]], *, tagged: bool = False) -> None:
         """Name images, whose blobs and layers are in place under a lease, and move names to them; one transaction.
 
-        An image that is there already stays as it is, but for its names. `tagged` notes the time of that.
+        An image that is there already stays as it is, but for its names, unless some of it was lost. `tagged` notes
+        the time of that.
         """
         async with self._changing:
             now = time.time_ns()
@@ -147,6 +148,8 @@ class Images:
             names: dict[str, str] = {}
             for record, given in new:
                 kept = records.get(record.id) or self._records.get(record.id) or record
+                if kept is not record and not self._whole(kept):
+                    kept = msgspec.structs.replace(record, tagged_at=kept.tagged_at, parent=kept.parent)
                 changed_at = now if tagged and given else kept.tagged_at
                 records[record.id] = msgspec.structs.replace(kept, removed=False, tagged_at=changed_at)
                 names.update((_key(name.tagged()), record.id) for name in given)
@@ -204,6 +207,25 @@ class Images:
                 await self._written(lambda tx: _delete_all(tx, gone), frees=True)
                 await self._forget(gone, keep=False)
 
+    async def loose_names(self) -> list[str]:
+        """Return the names in the store that point to no image."""
+        stored = await self._store.read(table.references)
+        return [name for name, image_id in stored.items() if image_id not in self._records]
+
+    async def drop_names(self, names: Collection[str]) -> None:
+        """Forget names that point to no image."""
+        async with self._changing:
+            loose = [name for name in names if name not in self._names]
+            await self._written(lambda tx: _delete_names(tx, loose), frees=True)
+
+    def unnamed(self) -> list[str]:
+        """Return the blobs and layers that no image and no lease names: what `collect_garbage` removes."""
+        return garbage(self.depot, self.records, everything(self.depot))
+
+    def collect_garbage(self) -> None:
+        """Remove what no image and no lease names."""
+        self._collect(frozenset(everything(self.depot)))
+
     def lease(self) -> Lease:
         """Begin a lease, under which blobs and layers are brought in before `add` names them."""
         return self.depot.leases.open()
@@ -224,6 +246,10 @@ class Images:
         self._index_layers()
         if candidates:
             await asyncio.to_thread(self._collect, frozenset(candidates))
+
+    def _whole(self, record: ImageRecord) -> bool:
+        """Tell whether all blobs of an image are there."""
+        return all(self.depot.has(name) for name in names_of(record, self.layers) if ":" in name)
 
     def _by_prefix(self, text: str) -> ImageRecord | None:
         algorithm, colon, prefix = text.rpartition(":")
@@ -251,17 +277,22 @@ class Images:
         return self._known.get(digest)
 
     def _collect(self, candidates: frozenset[str]) -> None:
-        collect(self.depot, lambda: list(self._records.values()), candidates)
+        collect(self.depot, self.records, candidates)
 
     def _heal(self) -> None:
         self.scratch.sweep(keep=(DIRECTORY,))
-        self._collect(frozenset(everything(self.depot)))
+        self.collect_garbage()
         self.partials.sweep(unwanted=self.content.has)
 
 
 def _delete_all(tx: Transaction, records: Iterable[ImageRecord]) -> None:
     for record in records:
         table.delete(tx, record.id)
+
+
+def _delete_names(tx: Transaction, names: Iterable[str]) -> None:
+    for name in names:
+        table.delete_reference(tx, name)
 
 
 def no_such_image(name: Reference) -> NotFound:

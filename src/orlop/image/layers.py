@@ -17,6 +17,7 @@ from orlop.formats.identity import chain_ids
 from orlop.image.attributes import IMPLIED_ROOT, OPAQUE_XATTR
 from orlop.image.content import sync_directory
 from orlop.image.scratch import Scratch
+from orlop.linux.filesystem import exchange
 from orlop.linux.tree import measure
 from orlop.model.record import ImageRecord
 
@@ -56,6 +57,16 @@ class Layers:
         """Return the names of all layers."""
         return list(self._names)
 
+    def strays(self) -> list[Path]:
+        """Return what lies beside the layers and is none."""
+        with self._lock:
+            return [self.path / name for name in os.listdir(self.path) if name not in self._names and name != _EMPTY]
+
+    @staticmethod
+    def stands_alone(name: str) -> bool:
+        """Tell by the name of a layer whether it is the same whatever lies below."""
+        return not name.startswith(_CHAIN)
+
     def add(self, directory: Path, name: str) -> None:
         """Let the finished `directory` be the layer `name`; if there is one already, drop it. Raises `OSError`."""
         with self._lock:  # two operations may bring the same layer
@@ -63,6 +74,21 @@ class Layers:
                 directory.rename(self.path / name)
                 self._names.add(name)
                 return
+        self.scratch.discard(directory)
+
+    def replace(self, directory: Path, name: str) -> None:
+        """Let the finished `directory` be the layer `name` in place of the one that is there. Raises `OSError`.
+
+        Nobody may use the old one: its files are removed.
+        """
+        with self._lock:
+            try:
+                exchange(directory, self.path / name)
+            except FileNotFoundError:
+                directory.rename(self.path / name)
+            self._names.add(name)
+            self._opaque.pop(name, None)
+            self._allocated.pop(name, None)
         self.scratch.discard(directory)
 
     def remove(self, name: str) -> None:
@@ -115,10 +141,11 @@ class Layers:
     def stack(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the directories of the layers `names` (bottom first), topmost first, down to an opaque root.
 
-        overlayfs itself does not look at the opaque mark of a root directory.
+        overlayfs itself does not look at the opaque mark of a root directory. Nor does it take a directory twice: of a
+        layer that is there several times the topmost one hides all that the others have.
         """
         directories: list[str] = []
-        for name in reversed(names):
+        for name in dict.fromkeys(reversed(names)):
             directories.append(str(self.path / name))
             known = self._opaque.get(name)
             if known is None:

@@ -29,6 +29,11 @@ class Leases:
         """Tell whether anyone holds `name`. Call it under `lock`."""
         return self._counts[name] > 0
 
+    def holders(self, name: str) -> int:
+        """Return how many leases hold `name`."""
+        with self.lock:
+            return self._counts[name]
+
     def _hold(self, names: set[str], name: str) -> None:
         with self.lock:
             if name not in names:

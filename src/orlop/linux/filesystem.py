@@ -1,4 +1,4 @@
-"""Whole file systems and the flags of their inodes: syncfs(2) and the immutable and append-only flags (chattr(1))."""
+"""Whole file systems, names that change places, flags of inodes: syncfs(2), renameat2(2), ioctl_iflags(2)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import fcntl
 import os
 import stat
 
-from orlop.linux.syscall import function
+from orlop.linux.syscall import AT_FDCWD, function
 
-__all__ = ["clear_protection", "syncfs"]
+__all__ = ["clear_protection", "exchange", "syncfs"]
 
 _syncfs = function("syncfs", ctypes.c_int)
+_renameat2 = function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_RENAME_EXCHANGE = 2
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 _PROTECTED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 
@@ -20,6 +22,11 @@ _PROTECTED = 0x10 | 0x20  # FS_IMMUTABLE_FL, FS_APPEND_FL
 def syncfs(fd: int) -> None:
     """Write the whole file system that `fd` is on to its disk. Raises `OSError`."""
     _syncfs(fd)
+
+
+def exchange(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> None:
+    """Let two names of one file system change places, at once. Raises `OSError`."""
+    _renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
 
 
 def clear_protection(name: str, directory: int | None = None) -> None:

@@ -94,14 +94,15 @@ def empty_directory(directory: int, stop: Stop = lambda: False) -> None:
         os.close(fd)
 
 
-def measure(root: str | os.PathLike[str]) -> TreeSize:
+def measure(root: str | os.PathLike[str], seen: set[tuple[int, int]] | None = None) -> TreeSize:
     """Measure `root` and all beneath it; a file with several names counts once.
 
+    `seen` holds the inodes with several names that were counted before, elsewhere, and gets those of here.
     Directories count as allocated only. The tree may change meanwhile: what vanishes is not counted, nor what lies
     deeper than a path can be long. Raises `OSError`.
     """
     size = TreeSize()
-    seen: set[tuple[int, int]] = set()
+    seen = set() if seen is None else seen
     pending: list[str | os.PathLike[str]] = [root]
     while pending:
         directory = pending.pop()

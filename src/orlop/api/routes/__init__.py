@@ -8,6 +8,7 @@ from orlop.api.routes import (
     images,
     missing,
     networks,
+    own,
     plugins,
     prune,
     registries,
@@ -29,5 +30,6 @@ ROUTES = (
     *plugins.ROUTES,
     *registries.ROUTES,
     *swarm.ROUTES,
+    *own.ROUTES,
     *missing.ROUTES,
 )

@@ -90,11 +90,22 @@ def inspect_container(session: Session, options: Options, arguments: list[str]) 
 @command(
     "[OPTIONS] IMAGE [IMAGE...]",
     at_least(1),
-    flags=(_FORMAT, Flag("platform", "", STRING, "Show this platform of the image (os[/arch[/variant]])")),
+    flags=(
+        Flag("files", "", BOOL, "With --layers: list every file"),
+        _FORMAT,
+        Flag("layers", "", BOOL, "Show what each layer added, changed, removed and wasted"),
+        Flag("platform", "", STRING, "Show this platform of the image (os[/arch[/variant]])"),
+    ),
     complete="image",
 )
 def inspect_image(session: Session, options: Options, arguments: list[str]) -> None:
     """Show images."""
+    if options.layers:
+        from orlop.cli.commands.anatomy import show_layers
+
+        for name in arguments:
+            show_layers(session, name, format=options.format, files=options.files)
+        return
     platform = platform_json(options.platform)
     _show(
         session,

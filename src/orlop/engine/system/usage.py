@@ -92,12 +92,13 @@ def _parts(engine: Engine) -> dict[str, int]:
     """Return the bytes of each part of the data root, and of all."""
     parts = dict.fromkeys((*_PARTS.values(), "Metadata"), 0)
     root = engine.config.data_root
-    with os.scandir(root) as entries:
-        for entry in entries:
+    seen: set[tuple[int, int]] = set()  # what is downloaded may be a partial blob and a blob, by a hard link
+    with os.scandir(root) as found:
+        for entry in sorted(found, key=lambda entry: entry.name):
             if entry.name == "layers":
                 size = engine.images.layers.allocated_by_all()
             elif entry.is_dir(follow_symlinks=False):
-                size = measure(entry.path).allocated
+                size = measure(entry.path, seen).allocated
             else:
                 size = entry.stat(follow_symlinks=False).st_blocks * 512
             parts[_PARTS.get(entry.name, "Metadata")] += size

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,19 @@ class OverlaySnapshots:
     def list(self) -> set[str]:
         """Return the ids of all containers that have a directory."""
         return set(os.listdir(self._path))
+
+    def strays(self, known: Collection[str]) -> tuple[Path, ...]:
+        """Return what lies in the directory and belongs neither to a container of `known` nor to one in the making."""
+        return tuple(self._path / name for name in self.list() if name not in known and name not in self._states)
+
+    def stands_on(self, container_id: str) -> tuple[str, ...]:
+        """Return the names of the layers below a container, bottom first. Raises `NotFound` and `Internal`."""
+        return self._state(container_id).layers
+
+    def claimed(self) -> frozenset[str]:
+        """Return the containers whose upper directory has an owner, for a start or a view."""
+        with self._lock:
+            return frozenset(self._claimed)
 
     @contextmanager
     def claim(self, container_id: str) -> Iterator[None]:

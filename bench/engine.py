@@ -114,7 +114,7 @@ class Engine:
         with self.connect() as connection:
             for container in containers:
                 ancestor = parents.get(connection.json("GET", f"/containers/{container}/json")["State"]["Pid"], 0)
-                while ancestor > 1:
+                while ancestor > 1 and ancestor not in own:
                     own.add(ancestor)
                     ancestor = parents.get(ancestor, 0)
         here = Path("/proc/self/ns/pid").readlink()

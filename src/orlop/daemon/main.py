@@ -13,6 +13,8 @@ from orlop.errors import Error
 
 __all__ = ["main"]
 
+_ARENAS = 2  # threads that load layers would else leave an arena each behind, full of what is free
+
 
 def main() -> None:
     """The program's entry point."""
@@ -42,7 +44,9 @@ def run(arguments: Sequence[str]) -> int:
     os.umask(0o022)
 
     from orlop.daemon import daemon, log
+    from orlop.linux import memory
 
+    memory.limit_arenas(_ARENAS)
     log.configure(settings.log_level, settings.log_format)
     return daemon.run(settings, given)
 

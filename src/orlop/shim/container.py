@@ -222,7 +222,10 @@ class Container:
             further.streams.end_now()
         ending = self._ending()
         assert self._run_dir is not None
-        self._run_dir.write_exit(ending)
+        try:
+            self._run_dir.write_exit(ending)
+        except OSError as error:  # a full disk: who listens learns it all the same
+            ending["error"] = f"the end could not be written down: {error.strerror}"
         if self._cgroup.news_of_oom():  # the end was quicker than the kernel's word
             self._tell_oom()
         self._server.broadcast({"type": "exited", **ending})

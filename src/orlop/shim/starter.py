@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from orlop.formats.shim_wire import VERSION, Decoder, Message, WireError, encode
@@ -267,6 +268,8 @@ class Starter:
             watched.append(sock)
         fds += [("port", fd) for fd in self._start.ports]
         spaces = namespaces.plan(self._start.spec.get("linux") or {})
+        with suppress(OSError):  # a full disk: the program runs, and its resident tells who asks
+            self._write_state(started_at)  # before the resident may end it: then the file is another start's
         handover.send(
             self._resident,
             "running",
@@ -280,7 +283,6 @@ class Starter:
             oom=[watch.events, watch.rearm] if watch is not None else None,
             rests=[base64.b64encode(rest).decode() for _, rest, _ in channels],
         )
-        self._write_state(started_at)
         if not self._start.attaches:
             handover.send_watched(self._resident, watched)
         self._finish()

@@ -13,6 +13,7 @@ from orlop.formats.platform import Platform, host
 from orlop.image.archive.progress import Report
 from orlop.image.compression import Read
 from orlop.image.pipe import Pipe
+from orlop.linux import memory
 
 __all__ = ["Upload", "host_platform"]
 
@@ -54,6 +55,7 @@ class Upload(Generic[T]):
             await asyncio.gather(filling, return_exceptions=True)
             # The thread must have ended before the caller gives up what it holds.
             await asyncio.gather(working, return_exceptions=True)
+            await asyncio.to_thread(memory.trim)
 
 
 async def _filled(pipe: Pipe, stream: AsyncIterator[bytes]) -> None:

@@ -12,7 +12,7 @@ _libc = ctypes.CDLL(None)
 
 
 def limit_arenas(count: int) -> None:
-    """Let all threads share `count` arenas: each keeps what was freed in it. Elsewhere than in glibc nothing happens."""
+    """Let all threads share `count` arenas: each keeps what was freed in it. Nothing happens without glibc."""
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_ARENA_MAX, count)
 

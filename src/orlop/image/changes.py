@@ -1,14 +1,19 @@
-"""Changes to a configuration in the words of a Dockerfile, as `docker import --change` and `commit` take them."""
+"""Changes to a configuration in the words of a Dockerfile, as `docker import --change` and `commit` take them.
+
+Variables stand for what the configuration's environment has at that point, as in a Dockerfile.
+"""
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
-import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from orlop.errors import InvalidArgument
 from orlop.formats.duration import parse_duration
+from orlop.formats.shellwords import split_words, whole_word
 
 __all__ = ["apply_changes"]
 
@@ -27,62 +32,70 @@ _ALLOWED = {
     "volume",
     "workdir",
 }
+_SHELL = ["/bin/sh", "-c"]
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII)
 
 
 def apply_changes(config: Json, changes: list[str]) -> Json:
     """Return `config` (the ``config`` object of an image) with each of `changes` applied. Raises `InvalidArgument`."""
     config = dict(config)
+    given: set[str] = set()
     for change in changes:
         for line in re.sub(r"\\\r?\n", "", change).splitlines():
             if line.strip():
-                _apply(config, line.strip())
+                _apply(config, line.strip(), given)
     return config
 
 
-def _apply(config: Json, line: str) -> None:
+def _apply(config: Json, line: str, given: set[str]) -> None:
+    """Apply one line; `given` notes the instructions so far."""
     word, _, rest = line.partition(" ")
     instruction, rest = word.lower(), rest.strip()
     if instruction not in _ALLOWED:
         raise InvalidArgument(f"{word} is not a valid change command")
     if not rest:
         raise InvalidArgument(f"{word.upper()} requires at least one argument")
+    given.add(instruction)
+    variables = {name: value for name, _, value in (entry.partition("=") for entry in config.get("Env") or [])}
     match instruction:
         case "cmd" | "entrypoint":
             key = "Cmd" if instruction == "cmd" else "Entrypoint"
-            config[key] = _command(rest)
-            if instruction == "entrypoint":
-                config["Cmd"] = None
+            config[key] = _command(rest, config.get("Shell") or _SHELL)
+            if instruction == "entrypoint" and "cmd" not in given:
+                config["Cmd"] = None  # it was meant for the entrypoint before
         case "env":
-            config["Env"] = _merged_env(config.get("Env") or [], _pairs(rest, word))
+            config["Env"] = _merged_env(config.get("Env") or [], _pairs(rest, word, variables))
         case "label":
-            config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(rest, word))}
+            config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(rest, word, variables))}
         case "expose":
-            ports: Json = {port: {} for text in rest.split() for port in _ports(text)}
+            ports: Json = {port: {} for text in split_words(rest, variables) for port in _ports(text)}
             config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **ports}
         case "volume":
-            config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in _list(rest)}}
+            config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in _list(rest, variables)}}
         case "user":
-            config["User"] = rest
+            config["User"] = whole_word(rest, variables)
         case "stopsignal":
-            config["StopSignal"] = rest
+            config["StopSignal"] = whole_word(rest, variables)
         case "workdir":
-            config["WorkingDir"] = rest if rest.startswith("/") else f"{config.get('WorkingDir') or ''}/{rest}"
+            path = posixpath.join(config.get("WorkingDir") or "/", whole_word(rest, variables))
+            config["WorkingDir"] = posixpath.normpath(f"/{path.lstrip('/')}")
         case "onbuild":
             config["OnBuild"] = [*(config.get("OnBuild") or []), rest]
         case "healthcheck":
             config["Healthcheck"] = _health(rest)
 
 
-def _command(text: str) -> list[str]:
+def _command(text: str, shell: list[str]) -> list[str]:
     """Return the words of the JSON form, or the line for a shell."""
     words = _json_words(text)
-    return ["/bin/sh", "-c", text] if words is None else words
+    return [*shell, text] if words is None else words
 
 
-def _list(text: str) -> list[str]:
+def _list(text: str, variables: Mapping[str, str]) -> list[str]:
     words = _json_words(text)
-    return text.split() if words is None else words
+    if words is None:
+        return split_words(text, variables)
+    return [whole_word(word, variables) for word in words]
 
 
 def _json_words(text: str) -> list[str] | None:
@@ -95,18 +108,14 @@ def _json_words(text: str) -> list[str] | None:
     return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
 
 
-def _pairs(text: str, instruction: str) -> list[tuple[str, str]]:
+def _pairs(text: str, instruction: str, variables: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the pairs of ``name=value …``, or of the old form ``name value``."""
     name, _, value = text.partition(" ")
     if "=" not in name:
         if not value:
             raise InvalidArgument(f"{instruction.upper()} must have two arguments")
-        return [(name, value.strip())]
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise InvalidArgument(f"{instruction.upper()}: {error}") from None
-    pairs = [word.partition("=") for word in words]
+        return [(name, whole_word(value.strip(), variables))]
+    pairs = [word.partition("=") for word in split_words(text, variables)]
     if any(not name or not equals for name, equals, _ in pairs):
         raise InvalidArgument(f"Syntax error - can't find = in {text!r}. Must be of the form: name=value")
     return [(name, value) for name, _, value in pairs]

@@ -144,8 +144,9 @@ class Gathering:
                 raise InvalidArgument(_MISMATCH)
             for name in filter(None, (record.blob, diff_name(diff_id), chain_name(chain_id))):
                 self._lease.hold(name)
-            placed = depot.layers.has(diff_name(diff_id)) or depot.layers.has(chain_name(chain_id))
-            if placed or (record.blob and depot.content.has(Digest.parse(record.blob))):
+            if record.blob and not depot.content.has(Digest.parse(record.blob)):
+                continue  # it was lost, and comes again
+            if record.blob or depot.layers.has(diff_name(diff_id)) or depot.layers.has(chain_name(chain_id)):
                 return record
         return None
 

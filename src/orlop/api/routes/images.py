@@ -29,7 +29,12 @@ async def list_images(call: Call) -> Answer:
 
 
 async def inspect_image(call: Call) -> Answer:
-    return answer(adjust("image", call.version, await inspect.inspect(call.engine, call.parts["name"])))
+    manifests = call.version >= (1, 48) and call.query.flag("manifests")
+    platform = call.query.text("platform") if call.version >= (1, 49) else ""
+    if manifests and platform:
+        raise InvalidArgument("conflicting options: manifests and platform options cannot both be set")
+    found = await inspect.inspect(call.engine, call.parts["name"], platform=platform, manifests=manifests)
+    return answer(adjust("image", call.version, found))
 
 
 async def show_history(call: Call) -> Answer:
@@ -46,7 +51,9 @@ async def remove_image(call: Call) -> Answer:
     if not name.strip():
         raise InvalidArgument("image name cannot be blank")
     flag = call.query.flag
-    return answer(await remove.remove(call.engine, name, force=flag("force"), noprune=flag("noprune")))
+    platforms = call.query.all("platforms") if call.version >= (1, 50) else ()
+    removed = remove.remove(call.engine, name, force=flag("force"), noprune=flag("noprune"), platforms=platforms)
+    return answer(await removed)
 
 
 async def load_images(call: Call) -> Answer:

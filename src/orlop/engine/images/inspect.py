@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.images import platform as platforms
 from orlop.formats.duration import format_rfc3339
 from orlop.model.record import ImageRecord
 
@@ -33,9 +35,12 @@ _CONFIG_FIELDS = (
 """Those of the image-spec and Docker's own, in their order; since API 1.50 no others, and none that is empty."""
 
 
-async def inspect(engine: Engine, name: str) -> Json:
-    """Return an image in the form of the API. Raises `NotFound`."""
-    record = engine.images.resolve(name)
+async def inspect(engine: Engine, name: str, *, platform: str = "", manifests: bool = False) -> Json:
+    """Return an image in the form of the API, with its `manifests` if asked. Raises `NotFound`.
+
+    `platform` is the JSON of the one that it must be for.
+    """
+    record = platforms.resolve(engine, name, platform)
     config = engine.images.config(record)
     references = engine.images.references(record.id)
     document: Json = {
@@ -59,7 +64,10 @@ async def inspect(engine: Engine, name: str) -> Json:
     }
     if record.layers:
         document["RootFS"]["Layers"] = [layer.diff_id for layer in record.layers]
-    for optional in ("Created", "Variant", "OsVersion"):
+    document["Descriptor"] = await asyncio.to_thread(platforms.descriptor, engine, record)
+    if manifests:
+        document["Manifests"] = (await asyncio.to_thread(platforms.manifests, engine, [record]))[record.id]
+    for optional in ("Created", "Variant", "OsVersion", "Descriptor"):
         if not document[optional]:
             del document[optional]
     return document

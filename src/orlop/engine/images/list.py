@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.images import platform
 from orlop.engine.images.attributes import labels_of
 from orlop.errors import Error
 from orlop.formats.duration import parse_time
@@ -48,7 +50,12 @@ async def list_images(
         if kept is not None:
             found.append((record.created_at, _summary(engine, record, kept, shared.get(record.id, -1))))
     found.sort(key=lambda item: item[0], reverse=True)
-    return [summary for _, summary in found]
+    summaries = [summary for _, summary in found]
+    if manifests:
+        chosen_records = [engine.images.get(summary["Id"]) for summary in summaries]
+        by_image = await asyncio.to_thread(platform.manifests, engine, chosen_records)
+        summaries = [summary | {"Manifests": by_image[summary["Id"]]} for summary in summaries]
+    return summaries
 
 
 class _Chosen:

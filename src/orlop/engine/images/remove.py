@@ -9,10 +9,12 @@ along, as far as they have no names and no conflicts.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.images.attributes import labels_of, publish
-from orlop.errors import Conflict, NotFound
+from orlop.engine.images.platform import resolve
+from orlop.errors import Conflict, InvalidArgument, NotFound
 from orlop.formats import reference
 from orlop.formats.identity import chain_ids, short_id
 from orlop.formats.reference import Reference
@@ -29,13 +31,18 @@ _RUNNING = ("running", "paused", "restarting")
 _PATIENCE = 30.0  # seconds that an answer waits for files to be gone
 
 
-async def remove(engine: Engine, name: str, *, force: bool = False, noprune: bool = False) -> list[Json]:
+async def remove(
+    engine: Engine, name: str, *, force: bool = False, noprune: bool = False, platforms: Sequence[str] = ()
+) -> list[Json]:
     """Remove a name or an image; return what was untagged and deleted.
 
     What nothing else uses is off the disk when this returns, unless that takes very long: then the rest goes on
-    behind, and `/system/df` counts it as temporary. With `noprune` parents without a name stay. Raises `Conflict`
-    and `NotFound`.
+    behind, and `/system/df` counts it as temporary. With `noprune` parents without a name stay. `platforms` (JSON)
+    is the one that the image must be for. Raises `Conflict`, `NotFound` and `InvalidArgument`.
     """
+    if len(platforms) > 1:
+        raise InvalidArgument("multiple platforms are not supported")
+    resolve(engine, name, *platforms)
     answer = await take_away(engine, name, force=force, noprune=noprune)
     await settle(engine)
     return answer

@@ -37,6 +37,7 @@ __all__ = ["BlobStream", "Fetches", "LayerFetch", "Phase", "Source", "no_space"]
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20  # bytes that are written at once
+_FLUSH_SECONDS = 1.0
 _AT_ONCE = 8  # layers in work, those included whose download is complete
 _NOTEWORTHY = 1 << 20  # bytes that make another try worth while, however often it broke off before
 
@@ -95,6 +96,7 @@ class Fetches:
         self.pause = pause  # seconds before the second attempt, twice as many before each further one
         self.places = Slots(_AT_ONCE)
         self.threads = ThreadPoolExecutor(_AT_ONCE, "layer-fetch")
+        self._flusher: asyncio.Task[None] | None = None
         self._running: dict[str, LayerFetch] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
 
@@ -112,6 +114,7 @@ class Fetches:
             if fetch is None:
                 before = self._ending.get(descriptor.digest)
                 fetch = self._running[descriptor.digest] = LayerFetch(self, source, descriptor, before)
+                self._flusher = self._flusher or asyncio.create_task(self._flush(), name="flush layers")
             fetch.users += 1
             joined(fetch)
             try:
@@ -152,7 +155,21 @@ class Fetches:
             fetch.task.cancel()
             await asyncio.gather(fetch.task, return_exceptions=True)
         await asyncio.gather(*self._ending.values())
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
         self.threads.shutdown()
+
+    async def _flush(self) -> None:
+        """Have the disk write while layers come in, so that little is left to wait for when their image is named."""
+        try:
+            while any(not fetch.task.done() for fetch in self._running.values()):
+                await asyncio.sleep(_FLUSH_SECONDS)
+                await asyncio.to_thread(self.depot.scratch.sync)
+        except OSError as error:
+            log.warning("layers cannot be written to the disk: %s", error)  # whoever names them is told
+        finally:
+            self._flusher = None
 
     def _forget(self, fetch: LayerFetch) -> None:
         if self._running.get(fetch.descriptor.digest) is fetch:

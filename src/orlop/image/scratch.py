@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from orlop.linux.filesystem import clear_protection
+from orlop.linux.filesystem import clear_protection, syncfs
 from orlop.linux.tree import Stopped, remove_tree
 
 __all__ = ["Scratch"]
@@ -88,6 +88,14 @@ class Scratch:
             if not self._thread.is_alive() or (deadline is not None and time.monotonic() >= deadline):
                 return done.is_set()
         return True
+
+    def sync(self) -> None:
+        """Write the file system that all this is on to its disk. Raises `OSError`."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Stop removing after the present piece; the next start goes on with the rest."""

@@ -19,6 +19,7 @@ from bench.connection import Connection
 from bench.daemons import Managed
 from bench.engine import Engine
 from bench.hammer import hammer
+from bench.harbour import harbour
 
 __all__ = ["FIGURES", "Figure"]
 
@@ -103,6 +104,17 @@ def load(engine: Engine) -> float:
     with engine.connect() as connection:
         connection.request("DELETE", f"/images/{material.IMAGE}?force=1")
     return archive.stat().st_size / 1e6 / elapsed
+
+
+def pull(engine: Engine) -> float:
+    """Pull the same image, in gzip, from a registry on this machine; MB of the plain archive a second."""
+    with harbour(engine) as name:
+        begin = now()
+        engine.docker("pull", "-q", name)
+        elapsed = now() - begin
+        with engine.connect() as connection:
+            connection.request("DELETE", f"/images/{name}?force=1")
+    return material.archive().stat().st_size / 1e6 / elapsed
 
 
 def log_write(engine: Engine) -> float:
@@ -254,6 +266,7 @@ FIGURES = (
     Figure("docker run --rm", "ms", run_cli, 5),
     Figure("50 containers by 8 clients", "/s", parallel, 6, more_is_better=True, rounds=3),
     Figure("docker load", "MB/s", load, 1.5, more_is_better=True, rounds=3),
+    Figure("docker pull", "MB/s", pull, 2, more_is_better=True, rounds=3),
     Figure("log write", "MB/s", log_write, 3, more_is_better=True, rounds=3),
     Figure("log read", "MB/s", log_read, 4, more_is_better=True, rounds=3),
     Figure("daemon memory", "MiB", idle_memory, 2, rounds=1),

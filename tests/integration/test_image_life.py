@@ -101,7 +101,6 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from support import archives
 from support.archives import Image, Lab, layer, member
-from orlop.image import assembly
 
 async def main():
     lab = await Lab.open(Path(sys.argv[1]))
@@ -110,7 +109,7 @@ async def main():
     def die(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
     if where == "unpacked":
-        assembly.syncfs = die
+        lab.images.scratch.sync = die
     elif where == "renamed":
         lab.images.content.sync_names = die
     elif where == "forgotten":

@@ -22,7 +22,6 @@ from orlop.image.layers import chain_name, diff_name
 from orlop.image.leases import Lease
 from orlop.image.snapshots.overlay import OPTIONS
 from orlop.image.unpack import Limits, NeedsParents, Unpacked
-from orlop.linux.filesystem import syncfs
 from orlop.linux.mount import detached_overlay
 from orlop.model.record import LayerRecord
 
@@ -89,11 +88,7 @@ class Assembly:
     def finish(self) -> None:
         """Make everything durable and visible. Raises `OSError`."""
         depot = self._depot
-        fd = os.open(depot.scratch.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            syncfs(fd)
-        finally:
-            os.close(fd)
+        depot.scratch.sync()
         for name in list(self._new):
             depot.layers.add(self._new.pop(name), name)
         depot.layers.sync_names()

@@ -25,6 +25,7 @@ from orlop.errors import Error, Internal, InvalidArgument
 from orlop.formats import identity
 from orlop.image.fetch import Fetches
 from orlop.image.images import Images
+from orlop.image.slots import Slots
 from orlop.image.snapshots.overlay import OverlaySnapshots
 from orlop.linux import cgroup
 from orlop.linux.seccomp import profile
@@ -54,6 +55,7 @@ class Engine:
     facts: HostFacts
     store: Store
     images: Images
+    uploads: Slots  # layers that are uploaded at once
     fetches: Fetches
     snapshots: OverlaySnapshots
     containers: Registry
@@ -107,6 +109,7 @@ class Engine:
             attempts=config.max_download_attempts,
         )
         parts.push_async_callback(self.fetches.close)
+        self.uploads = Slots(config.max_concurrent_uploads)
         self.snapshots = OverlaySnapshots(config.data_root, self.images.layers)
         self.volumes = LocalVolumes(config.data_root, self.store)
         await self.volumes.open()
@@ -160,6 +163,7 @@ class Engine:
         self.config = config
         self.fetches.slots.resize(config.max_concurrent_downloads)
         self.fetches.attempts = config.max_download_attempts
+        self.uploads.resize(config.max_concurrent_uploads)
 
     async def close(self) -> None:
         """Let go of everything; containers run on under their shims."""

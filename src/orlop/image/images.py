@@ -207,6 +207,40 @@ class Images:
                 await self._written(lambda tx: _delete_all(tx, gone), frees=True)
                 await self._forget(gone, keep=False)
 
+    async def exchange_blob(self, old: LayerRecord, new: LayerRecord) -> None:
+        """Let all images keep a layer by another blob, which is in place and durable.
+
+        The caller's lease holds both blobs; the old one goes with it.
+        """
+        async with self._changing:
+            changed = [
+                msgspec.structs.replace(
+                    record, layers=tuple(new if _same_blob(layer, old) else layer for layer in record.layers)
+                )
+                for record in self._records.values()
+                if any(_same_blob(layer, old) for layer in record.layers)
+            ]
+            await self._replace(changed)
+
+    async def note_push(self, image_id: str, name: Reference, manifest: str) -> None:
+        """Give an image the name by digest that it has at a registry, and the manifest if it had none."""
+        async with self._changing:
+            record = self.get(image_id)
+            if not record.manifest:
+                await self._replace([msgspec.structs.replace(record, manifest=manifest)])
+        await self.add([(record, [name])])
+
+    async def _replace(self, records: Sequence[ImageRecord]) -> None:
+        """Write changed records; the caller holds the lock."""
+
+        def write(tx: Transaction) -> None:
+            for record in records:
+                table.put(tx, record)
+
+        await self._written(write)
+        self._records.update({record.id: record for record in records})
+        self._index_layers()
+
     async def loose_names(self) -> list[str]:
         """Return the names in the store that point to no image."""
         stored = await self._store.read(table.references)
@@ -283,6 +317,10 @@ class Images:
         self.scratch.sweep(keep=(DIRECTORY,))
         self.collect_garbage()
         self.partials.sweep(unwanted=self.content.has)
+
+
+def _same_blob(layer: LayerRecord, other: LayerRecord) -> bool:
+    return layer.diff_id == other.diff_id and layer.blob == other.blob
 
 
 def _delete_all(tx: Transaction, records: Iterable[ImageRecord]) -> None:

@@ -20,6 +20,11 @@ class Slots:
     def limit(self) -> int:
         return self._limit
 
+    @property
+    def busy(self) -> bool:
+        """Whether who came now would have to wait."""
+        return bool(self._waiting) or (self._inside >= self._limit > 0)
+
     def resize(self, limit: int) -> None:
         """Change the limit; who is inside stays."""
         self._limit = limit

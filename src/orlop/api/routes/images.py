@@ -6,7 +6,7 @@ from orlop.api.call import TAR, Answer, Call, answer, empty
 from orlop.api.router import Route
 from orlop.api.streams import send_archive, send_progress
 from orlop.api.versions import adjust
-from orlop.engine.images import history, imports, inspect, load, pull, remove, save, tag
+from orlop.engine.images import history, imports, inspect, load, pull, push, remove, save, tag
 from orlop.engine.images import list as listing
 from orlop.errors import InvalidArgument, NotImplementedYet
 
@@ -94,6 +94,14 @@ async def create_image(call: Call) -> Answer:
     return await send_progress(call, progress, early_errors=True)
 
 
+async def push_image(call: Call) -> Answer:
+    platform = call.query.text("platform") if call.version >= (1, 46) else ""
+    auth = call.header("X-Registry-Auth")
+    name = call.parts["name"]
+    messages = push.push(call.engine, name, tag=call.query.text("tag"), platform=platform, auth=auth)
+    return await send_progress(call, messages, early_errors=True)
+
+
 ROUTES = (
     Route("GET", "/images/json", list_images),
     Route("POST", "/images/create", create_image),
@@ -103,5 +111,6 @@ ROUTES = (
     Route("GET", "/images/{name}/json", inspect_image),
     Route("GET", "/images/{name}/history", show_history),
     Route("POST", "/images/{name}/tag", tag_image),
+    Route("POST", "/images/{name}/push", push_image),
     Route("DELETE", "/images/{name}", remove_image),
 )

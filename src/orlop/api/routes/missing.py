@@ -15,7 +15,6 @@ _MISSING = """
     PUT /containers/{id}/archive
     POST /build
     POST /build/cancel
-    POST /images/{name}/push
     POST /session
     POST /grpc
     DELETE /networks/{id}

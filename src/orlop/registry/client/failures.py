@@ -11,6 +11,7 @@ import errno
 import http
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterable
 from typing import Any
@@ -43,6 +44,7 @@ CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSL
 """What aiohttp raises when a connection fails, before and after it stands."""
 
 _MAX_SHOWN = 1024
+_TRIED = re.compile(r"Connect call failed \('([0-9a-f:.]+)'")
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -126,8 +128,9 @@ def _connection_text(error: BaseException) -> tuple[type[Interrupted], str]:
 
 
 def _address(error: aiohttp.ClientConnectorError) -> str:
-    host = f"[{error.host}]" if ":" in error.host else error.host
-    return f"{host}:{error.port}"
+    tried = _TRIED.search(str(error.os_error))  # the address that the name stands for
+    host = tried[1] if tried else error.host
+    return f"[{host}]:{error.port}" if ":" in host else f"{host}:{error.port}"
 
 
 def _errno_text(error: OSError) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -308,6 +309,29 @@ async def test_what_cannot_be_unpacked_is_refused_and_not_kept(
         await gather(lab, fetches(lab, limits=limits), BlobSource(image.contents), image)
     assert left(lab) == {}
     assert blobs(lab) == set()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+async def test_on_a_full_disk_the_pull_fails_and_gives_the_space_back(small_disk: Path) -> None:
+    lab = await Lab.open(small_disk)
+    stale = lab.images.partials.path / ("sha256-" + "1" * 64)
+    stale.parent.mkdir()
+    stale.write_bytes(bytes(4_000_000))
+    enough, too_much = packed(tree({"a": noise(7_000_000, 7)})), packed(tree({"b": noise(30_000_000, 8)}))
+    with pytest.raises(Error, match="no space left on device"):
+        await gather(lab, fetches(lab), BlobSource(too_much.contents, block=100_000), too_much)
+    assert left(lab) == {}  # the stale one gave way
+    assert blobs(lab) == set()
+    record = await gather(lab, fetches(lab), BlobSource(enough.contents, block=100_000), enough)
+    assert record.id == enough.image.id
+    await lab.close()
 
 
 async def test_layers_other_than_those_of_the_configuration_are_refused(lab: Lab) -> None:

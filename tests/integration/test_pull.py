@@ -283,11 +283,15 @@ def test_a_client_that_goes_away_ends_its_pull_and_nobody_elses(harbour: Harbour
     assert list(harbour.registry.blobs().values()) == ["", ""]
     harbour.docker("rmi", name)
     third = subprocess.Popen([*command, "pull", name], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait(harbour.partial)
+    wait(lambda: sum(harbour.partial().values()) > 1_000_000)
     third.kill()
     third.communicate()
     wait(lambda: size_is_settled(harbour))
     assert harbour.daemon.json("GET", "/images/json") == []
+    kept = sum(harbour.partial().values())
+    assert kept > 0
+    assert harbour.daemon.json("POST", "/images/prune")["SpaceReclaimed"] == kept
+    assert harbour.partial() == {}
 
 
 def size_is_settled(harbour: Harbour) -> bool:

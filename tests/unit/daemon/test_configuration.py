@@ -205,3 +205,32 @@ def test_version_and_help_are_printed(capsys: pytest.CaptureFixture[str]) -> Non
     help_text = capsys.readouterr().out
     assert "-H, --host list" in help_text
     assert "userns-remap" not in help_text
+
+
+def test_registries_and_transfers_are_told_by_flags_or_the_file(file: Path) -> None:
+    engine = load(file).engine
+    assert (engine.max_concurrent_downloads, engine.max_concurrent_uploads, engine.max_download_attempts) == (3, 5, 5)
+    document = {
+        "insecure-registries": ["10.0.0.0/8", "reg:5000"],
+        "registry-mirrors": ["https://mirror"],
+        "max-concurrent-downloads": 7,
+    }
+    engine = load(file, "--max-download-attempts 2", document).engine
+    assert (engine.insecure_registries, engine.registry_mirrors) == (("10.0.0.0/8", "reg:5000"), ("https://mirror",))
+    assert (engine.max_concurrent_downloads, engine.max_download_attempts) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--max-concurrent-downloads=-1", "invalid max concurrent downloads: -1"),
+        ("--max-concurrent-uploads=-1", "invalid max concurrent uploads: -1"),
+        ("--max-download-attempts=0", "invalid max download attempts: 0"),
+        ("--insecure-registry=http://reg", "insecure registry http://reg should not contain '://'"),
+        ("--registry-mirror=ftp://m", 'invalid mirror: unsupported scheme "ftp" in "ftp://m"'),
+        ("--http-proxy=http://p", "orlopd does not have --http-proxy (a flag of dockerd): set HTTP_PROXY, "
+         "HTTPS_PROXY and NO_PROXY in the daemon's environment"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_of_registries_are_refused(file: Path, line: str, message: str) -> None:
+    assert refused(file, line) == message

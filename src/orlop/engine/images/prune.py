@@ -28,7 +28,8 @@ FILTERS = ("dangling", "label", "label!", "until")
 async def prune(engine: Engine, filters: Filters) -> Json:
     """Remove images without a tag that no container has; with ``dangling=false`` all that no container has.
 
-    Return what was untagged and deleted, and the bytes that the disk got back.
+    Without further filters what was kept of downloads that broke off goes, too. Return what was untagged and deleted,
+    and the bytes that the disk got back.
     """
     dangling = filters.boolean("dangling", default=True)
     until = filters.single("until")
@@ -45,6 +46,8 @@ async def prune(engine: Engine, filters: Filters) -> Json:
     for record in doomed:
         removed += await _remove(engine, record)
     reclaimed = sum(size for name, size in sizes.items() if not engine.images.depot.has(name))
+    if filters.fields.keys() <= {"dangling"}:
+        reclaimed += await asyncio.to_thread(engine.images.partials.drop)
     await settle(engine)
     engine.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
     return {"ImagesDeleted": removed or None, "SpaceReclaimed": reclaimed}

@@ -67,9 +67,8 @@ class Phase(IntEnum):
     WAITING = 0
     DOWNLOADING = 1
     VERIFYING = 2
-    DOWNLOADED = 3
-    EXTRACTING = 4
-    COMPLETE = 5
+    EXTRACTING = 3
+    COMPLETE = 4
 
 
 class Fetches:

@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from orlop.engine.uncut import uncut
 from orlop.errors import InvalidArgument, NotFound
 from orlop.image.anatomy.between import Difference, compare_images
 from orlop.image.anatomy.tree import Kind
@@ -37,7 +39,7 @@ _TYPES = {
 }
 
 
-async def layers(engine: Engine, name: str, *, files: bool = True) -> AsyncIterator[Json]:
+async def layers(engine: Engine, name: str, *, files: bool = True) -> AsyncGenerator[Json, None]:
     """Yield what each layer of an image does to each file (if `files`), bottom first, and at the end the sums.
 
     Raises `NotFound`.
@@ -47,15 +49,16 @@ async def layers(engine: Engine, name: str, *, files: bool = True) -> AsyncItera
     sums: list[LayerSums] = []
     try:
         directories = _directories(engine, record, lease)
-        async for change in _in_thread(dissect(directories, sums)):
-            if files:
-                yield {"File": _change(change)}
+        async with aclosing(_in_thread(dissect(directories, sums))) as changes:
+            async for change in changes:
+                if files:
+                    yield {"File": _change(change)}
         yield _summary(engine, record, sums)
     finally:
         await asyncio.to_thread(lease.release)
 
 
-async def diff(engine: Engine, first: str, second: str) -> AsyncIterator[Json]:
+async def diff(engine: Engine, first: str, second: str) -> AsyncGenerator[Json, None]:
     """Yield each path that differs between two images, sorted, and at the end the sums. Raises `NotFound`."""
     if not first or not second:
         raise InvalidArgument("two images are needed: from and to")
@@ -64,11 +67,12 @@ async def diff(engine: Engine, first: str, second: str) -> AsyncIterator[Json]:
     sums = {kind: Count() for kind in Kind}
     try:
         before, after = (_directories(engine, record, lease) for record in records)
-        async for found in _in_thread(compare_images(before, after)):
-            status = found.after or found.before
-            if status is not None and not stat.S_ISDIR(status.st_mode):
-                sums[found.kind].add(status.st_size)
-            yield {"File": _difference(found)}
+        async with aclosing(_in_thread(compare_images(before, after))) as differences:
+            async for found in differences:
+                status = found.after or found.before
+                if status is not None and not stat.S_ISDIR(status.st_mode):
+                    sums[found.kind].add(status.st_size)
+                yield {"File": _difference(found)}
         counts = {kind.name.capitalize(): _count(count) for kind, count in sums.items()}
         yield {"Summary": {"From": records[0].id, "To": records[1].id, **counts}}
     finally:
@@ -82,11 +86,14 @@ def _directories(engine: Engine, record: ImageRecord, lease: Lease) -> list[str]
     return [str(engine.images.layers.path / name) for name in engine.images.layers.names_of(record)]
 
 
-async def _in_thread(values: Iterator[T]) -> AsyncIterator[T]:
+async def _in_thread(values: Generator[T, None, None]) -> AsyncGenerator[T, None]:
     """Iterate in a thread, some at a time: finding them takes long, and nobody else waits for it."""
-    while batch := await asyncio.to_thread(lambda: list(itertools.islice(values, _BATCH))):
-        for value in batch:
-            yield value
+    try:
+        while batch := await uncut(lambda: list(itertools.islice(values, _BATCH))):
+            for value in batch:
+                yield value
+    finally:
+        values.close()
 
 
 def _change(change: FileChange) -> Json:

@@ -8,17 +8,19 @@ that cannot be made again is removed, so that the next pull or load of the image
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.uncut import uncut
 from orlop.errors import Conflict, Error, NotFound
 from orlop.formats.digest import Digest
 from orlop.formats.identity import short_id
 from orlop.image.check.blobs import PULL_AGAIN, check_blob
-from orlop.image.check.layers import Placed, check_layer, missing, placed, restore
+from orlop.image.check.layers import Checked, Placed, check_layer, missing, placed, restore
 from orlop.image.check.problem import Problem
 from orlop.image.check.rebuild import rebuild_blob
 from orlop.image.check.records import check_record
@@ -37,7 +39,7 @@ __all__ = ["check"]
 Json = dict[str, Any]
 
 
-async def check(engine: Engine, *, repair: bool = False) -> AsyncIterator[Json]:
+async def check(engine: Engine, *, repair: bool = False) -> AsyncGenerator[Json, None]:
     """Verify every digest, layer and reference; yield how it goes on, each problem, and a summary at the end.
 
     The messages are ``{"Progress": {"Step", "Done", "Total"}}``, ``{"Problem": {"Kind", "Name", "Message", "Details",
@@ -56,8 +58,9 @@ async def check(engine: Engine, *, repair: bool = False) -> AsyncIterator[Json]:
             checking.volumes,
             checking.strays,
         ):
-            async for message in step():
-                yield message
+            async with aclosing(step()) as messages:
+                async for message in messages:
+                    yield message
         yield {"Summary": checking.summary}
 
 
@@ -66,14 +69,14 @@ class _Check:
         self.engine = engine
         self.depot = engine.images.depot
         self.repair = repair
-        self.bad: set[str] = set()  # blobs that are missing or damaged
+        self.bad: set[str] = set()  # blobs and layers that are missing or damaged
         self.summary = dict.fromkeys(
             ("Images", "Blobs", "Layers", "Containers", "Volumes", "Bytes", "Problems", "Mended"), 0
         )
 
     # Each step yields messages.
 
-    async def database(self) -> AsyncIterator[Json]:
+    async def database(self) -> AsyncGenerator[Json, None]:
         for line in await self.engine.store.read(damage):
             yield self.told(Problem("database", "orlop.db", line, remedy="restore it from a back-up"))
         names = await self.engine.images.loose_names()
@@ -82,25 +85,25 @@ class _Check:
         for name in names:
             yield self.told(Problem("name", name, "points to no image"), "forgotten" if self.repair else "")
 
-    async def images(self) -> AsyncIterator[Json]:
+    async def images(self) -> AsyncGenerator[Json, None]:
         for record in self.engine.images.records():
             self.summary["Images"] += 1
             for problem in await asyncio.to_thread(check_record, self.depot.content, record):
                 yield self.told(problem)
 
-    async def blobs(self) -> AsyncIterator[Json]:
+    async def blobs(self) -> AsyncGenerator[Json, None]:
         names = sorted(name for name in self.users() if ":" in name)
         for done, name in enumerate(names):
             yield _progress("blobs", done, len(names))
             self.summary["Blobs"] += 1
             self.summary["Bytes"] += allocated(self.depot, name)
             async with self.leased(name):
-                problem = await asyncio.to_thread(check_blob, self.depot.content, Digest.parse(name))
+                problem = await uncut(partial(check_blob, self.depot.content, Digest.parse(name)))
                 if problem is not None and name in self.users():
                     self.bad.add(name)
                     yield await self.damaged_blob(name, problem)
 
-    async def layers(self) -> AsyncIterator[Json]:
+    async def layers(self) -> AsyncGenerator[Json, None]:
         for record in self.engine.images.records():
             for lost in missing(self.depot.layers, record):
                 problem = Problem("layer", lost.diff_id, "is missing", remedy=PULL_AGAIN)
@@ -110,28 +113,28 @@ class _Check:
             yield _progress("layers", done, len(layers))
             self.summary["Layers"] += 1
             self.summary["Bytes"] += allocated(self.depot, layer.name)
-            if layer.record.blob in self.bad:
-                continue  # there is nothing to compare it with
+            if not self.bad.isdisjoint((layer.record.blob, *layer.below)):
+                continue  # there is nothing to compare it with, or nothing to unpack it on
             async with self.leased(layer.record.blob, layer.name, *layer.below):
                 if layer.name not in self.users():
                     continue  # its images went meanwhile
-                checked = await asyncio.to_thread(check_layer, self.depot, layer)
+                checked = await uncut(partial(check_layer, self.depot, layer), self.dropped)
                 if checked.problem is not None:
                     yield await self.damaged_layer(layer, checked.problem, checked.fresh)
 
-    async def containers(self) -> AsyncIterator[Json]:
+    async def containers(self) -> AsyncGenerator[Json, None]:
         for container in self.engine.containers:
             self.summary["Containers"] += 1
             for message in self.container(container):
                 yield self.told(Problem("container", container.id, message, remedy="remove it and create it anew"))
 
-    async def volumes(self) -> AsyncIterator[Json]:
+    async def volumes(self) -> AsyncGenerator[Json, None]:
         for record in self.engine.volumes.list():
             self.summary["Volumes"] += 1
             if not await asyncio.to_thread(Path(self.engine.volumes.path(record)).is_dir):
                 yield self.told(Problem("volume", record.name, "its directory is missing", remedy="remove the volume"))
 
-    async def strays(self) -> AsyncIterator[Json]:
+    async def strays(self) -> AsyncGenerator[Json, None]:
         images = self.engine.images
         unnamed = await asyncio.to_thread(images.unnamed)
         known = {container.id for container in self.engine.containers}
@@ -160,7 +163,7 @@ class _Check:
         if not self.repair:
             return self.told(problem)
         for record in self.users()[name]:
-            if await asyncio.to_thread(rebuild_blob, self.depot, record, name):
+            if await uncut(partial(rebuild_blob, self.depot, record, name)):
                 self.bad.discard(name)
                 return self.told(problem, "made again of the layer's directory")
         self.depot.scratch.discard(self.depot.content.path(Digest.parse(name)))
@@ -170,15 +173,21 @@ class _Check:
         """Unpack an image's missing layers; say how they were mended, or nothing."""
         lease = self.engine.images.lease()
         try:
-            await asyncio.to_thread(restore, self.depot, lease, record)
+            await uncut(partial(restore, self.depot, lease, record))
         except (Error, OSError):
             return ""  # its blob is missing or damaged too, which is told of as such
         finally:
             await asyncio.to_thread(lease.release)
         return "unpacked again from its blob"
 
+    def dropped(self, checked: Checked) -> None:
+        """Give up what nobody waits for any more."""
+        if checked.fresh is not None:
+            self.depot.scratch.discard(checked.fresh)
+
     async def damaged_layer(self, layer: Placed, problem: Problem, fresh: Path | None) -> Json:
         """Tell of a damaged layer; put `fresh` in its place, if there is one, unless the old one is in use."""
+        self.bad.add(layer.name)
         if fresh is None:
             return self.told(problem)
         if not self.repair:
@@ -189,6 +198,7 @@ class _Check:
             self.depot.scratch.discard(fresh)
             return self.told(replace(problem, remedy=f"{user} is using it: stop that, and repair then"))
         self.depot.layers.replace(fresh, layer.name)
+        self.bad.discard(layer.name)
         await asyncio.to_thread(self.depot.layers.sync_names)
         return self.told(problem, "unpacked again from its blob")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Difference:
     after: os.stat_result | None
 
 
-def compare_images(first: Sequence[str], second: Sequence[str]) -> Iterator[Difference]:
+def compare_images(first: Sequence[str], second: Sequence[str]) -> Generator[Difference, None, None]:
     """Yield the differences between two images, given by their layers' directories, bottom first; sorted by path.
 
     Raises `OSError` and `Conflict`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from orlop.image.anatomy.same import same_content
@@ -56,7 +56,7 @@ class FileChange:
     copy: bool
 
 
-def dissect(directories: Sequence[str], sums: list[LayerSums]) -> Iterator[FileChange]:
+def dissect(directories: Sequence[str], sums: list[LayerSums]) -> Generator[FileChange, None, None]:
     """Yield what each layer does, bottom first; `sums` gets one element for each layer and is right at the end.
 
     Directories are told of only when they go. Raises `OSError` and `Conflict`.

@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,19 @@ def load(engine: Engine) -> float:
     begin = now()
     engine.docker("load", "-q", "-i", str(archive))
     elapsed = now() - begin
+    with engine.connect() as connection:
+        connection.request("DELETE", f"/images/{material.IMAGE}?force=1")
+    return archive.stat().st_size / 1e6 / elapsed
+
+
+def save(engine: Engine) -> float:
+    """Save the same image to a file; MB of the archive a second."""
+    archive = material.archive()
+    engine.docker("load", "-q", "-i", str(archive))
+    with tempfile.TemporaryDirectory(dir=archive.parent) as directory:
+        begin = now()
+        engine.docker("save", "-o", f"{directory}/saved.tar", material.IMAGE)
+        elapsed = now() - begin
     with engine.connect() as connection:
         connection.request("DELETE", f"/images/{material.IMAGE}?force=1")
     return archive.stat().st_size / 1e6 / elapsed
@@ -266,6 +280,7 @@ FIGURES = (
     Figure("docker run --rm", "ms", run_cli, 5),
     Figure("50 containers by 8 clients", "/s", parallel, 6, more_is_better=True, rounds=3),
     Figure("docker load", "MB/s", load, 1.5, more_is_better=True, rounds=3),
+    Figure("docker save", "MB/s", save, 2, more_is_better=True, rounds=3),
     Figure("docker pull", "MB/s", pull, 2, more_is_better=True, rounds=3),
     Figure("log write", "MB/s", log_write, 3, more_is_better=True, rounds=3),
     Figure("log read", "MB/s", log_read, 4, more_is_better=True, rounds=3),

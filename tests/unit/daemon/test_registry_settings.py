@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,14 @@ from orlop.daemon.registry.control import describe
 from orlop.daemon.registry.settings import COMMANDS, Serving, collection, help_text, is_local, serving
 from orlop.errors import InvalidArgument
 from orlop.registry.storage.storage import Collection, Report
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """The registry's process sets its own; this one is that of all tests."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def settings(line: str) -> Serving:

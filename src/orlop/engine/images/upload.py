@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from orlop.errors import Unavailable
 from orlop.formats.platform import Platform, host
+from orlop.image.apart import apart
 from orlop.image.archive.progress import Report
 from orlop.image.compression import Read
 from orlop.image.pipe import Pipe
@@ -44,7 +45,7 @@ class Upload(Generic[T]):
             loop.call_soon_threadsafe(self._messages.put_nowait, message)
 
         filling = asyncio.create_task(_filled(pipe, self._stream))
-        working = asyncio.ensure_future(asyncio.to_thread(self._work, pipe.read, report))
+        working = apart(lambda: self._work(pipe.read, report), "image-upload")
         working.add_done_callback(lambda _: self._messages.put_nowait(None))
         try:
             while (message := await self._messages.get()) is not None:

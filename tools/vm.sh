@@ -218,7 +218,7 @@ follow "$run/err" >&2
 end=$((SECONDS + limit)) cut_at='' verdict=''
 while kill -0 "$vm" 2>/dev/null; do
     if [[ -n $cut && -z $cut_at && -s $run/control ]]; then
-        cut_at=$(awk -v now="$EPOCHREALTIME" -v cut="$cut" 'BEGIN {printf "%d", (now + cut) * 1e6}')
+        cut_at=$(awk -v now="$EPOCHREALTIME" -v cut="$cut" 'BEGIN {printf "%.0f", (now + cut) * 1e6}')
     fi
     ((SECONDS < end)) || verdict=124
     [[ -z $cut_at ]] || ((${EPOCHREALTIME/./} < cut_at)) || verdict=137

@@ -7,20 +7,18 @@ that is run there, but those of the runtime, and the real docker CLI on all of O
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from support.vm import in_vm
 
 SECONDS = 1200  # of the VM; on two idle cores it takes four minutes
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(SECONDS + 300)]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SUITES = (
     *(f"tests/integration/test_{name}_kernel.py" for name in ("cgroup", "seccomp", "capability")),
     *(f"tests/integration/test_shim_{name}.py" for name in ("start", "isolation", "streams")),
@@ -37,19 +35,6 @@ LEFT_OUT = (
 )
 
 
-def in_vm(script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in a VM, in this checkout; skip where a VM cannot be made."""
-    if platform.machine() != "x86_64":
-        pytest.skip("the VM is an x86-64 one")
-    if os.environ.get("ORLOP_TEST_VM") == "0":
-        pytest.skip("ORLOP_TEST_VM=0")
-    command = [str(ROOT / "tools/vm.sh"), "--time", str(SECONDS), "--mem", "3072", *options, "--", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
-    if done.returncode == 125 and "vm.sh: failed: " in done.stderr:
-        pytest.skip(f"the VM cannot be made here: {done.stderr.strip().splitlines()[-1]}")
-    return done
-
-
 def test_containers_run_with_cgroup_v2_on_debians_kernel(tmp_path: Path) -> None:
     options = []
     if docker := shutil.which("docker"):
@@ -63,7 +48,7 @@ def test_containers_run_with_cgroup_v2_on_debians_kernel(tmp_path: Path) -> None
         "stat -fc %T /sys/fs/cgroup; uname -r\n"
         f"exec .venv/bin/pytest {' '.join(words)}\n"
     )
-    done = in_vm(script, *options)
+    done = in_vm(script, "--mem", "3072", *options, seconds=SECONDS)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-20_000:]
     assert output.startswith("cgroup2fs\n"), output[:200]

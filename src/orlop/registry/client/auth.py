@@ -143,21 +143,20 @@ class Authorizer:
     def _token_call(self, realm: str, challenge: Challenge, scopes: frozenset[str], offline: bool) -> Call:
         """Return the request for a token: with the refresh token of a login, the name and password, or nothing."""
         credentials = self._credentials
-        wanted = " ".join(dict.fromkeys([*sorted(scopes), *challenge.get("scope").split()]))
+        wanted = sorted(scopes)  # never what the registry names: it might name another's
         service = challenge.get("service")
-        verified = not self._counts_as_insecure(realm)
         if credentials is not None and credentials.identity_token:
             form = {
                 "grant_type": "refresh_token",
                 "refresh_token": credentials.identity_token,
                 "service": service,
                 "client_id": CLIENT_ID,
-                "scope": wanted,
+                "scope": " ".join(wanted),
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return Call("POST", realm, headers, body=Body.of(urlencode(form).encode()), verified=verified)
+            return Call("POST", realm, headers, body=Body.of(urlencode(form).encode()))
         query = [("service", service)] if service else []
-        query += [("scope", scope) for scope in wanted.split(" ") if scope]
+        query += [("scope", scope) for scope in wanted]
         authorization = None
         if credentials is not None and credentials.username:
             query += [("account", credentials.username)]
@@ -165,7 +164,7 @@ class Authorizer:
                 query += [("offline_token", "true"), ("client_id", CLIENT_ID)]
             authorization = _basic(credentials)
         address = realm + ("&" if "?" in realm else "?") + urlencode(query)
-        return Call("GET", address, authorization=authorization, verified=verified)
+        return Call("GET", address, authorization=authorization)
 
     def _realm(self, challenge: Challenge) -> str:
         """Return the address of the token server. Raises `Forbidden`, `InvalidArgument`: the registry chose it."""
@@ -183,7 +182,7 @@ class Authorizer:
     def _counts_as_insecure(self, realm: str) -> bool:
         """Tell whether a token server need not be encrypted: it is insecure itself or one with the registry."""
         host = urlsplit(realm).netloc
-        if self._transport.config.is_insecure(host):
+        if self._transport.is_insecure(host):
             return True
         return not self._endpoint.verified and urlsplit(realm).hostname == urlsplit(self._endpoint.url).hostname
 

@@ -13,7 +13,7 @@ from orlop.errors import Error, InvalidArgument, Unauthorized
 from orlop.formats.reference import Reference
 from orlop.registry.client.config import RegistryConfig, host_name
 from orlop.registry.client.credentials import Credentials
-from orlop.registry.client.failures import Unreachable, status_text
+from orlop.registry.client.failures import Interrupted, status_text
 from orlop.registry.client.mirrors import HUB, endpoints, mirror_endpoints, registry_host
 from orlop.registry.client.registry import Registry
 from orlop.registry.client.repository import Repository
@@ -112,12 +112,12 @@ class RegistryClient:
 
     async def _find(self, domain: str) -> Registry:
         insecure = self._config.is_insecure(domain, await self._addresses(domain))
-        failure: Unreachable | None = None
+        failure: Interrupted | None = None
         for endpoint in endpoints(domain, insecure):
             registry = Registry(self._transport, endpoint, self._credentials)
             try:
                 await registry.ping()
-            except Unreachable as error:
+            except Interrupted as error:
                 failure = error
             else:
                 return registry

@@ -101,4 +101,5 @@ def _check_mirror(text: str) -> None:
     if not host or path or any(mark in rest for mark in "?#"):
         raise InvalidArgument(f'invalid mirror: path, query, or fragment at end of the URI "{text}"')
     if "@" in host:
+        host = host.rpartition("@")[2]
         raise InvalidArgument(f'invalid mirror: username/password not allowed in URI "{scheme}://xxxxx@{host}"')

@@ -44,14 +44,19 @@ CONNECTION_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSL
 """What aiohttp raises when a connection fails, before and after it stands."""
 
 _MAX_SHOWN = 1024
+_ALERT = re.compile(r"\[SSL: ([A-Z0-9_]+)\]")
 _TRIED = re.compile(r"Connect call failed \('([0-9a-f:.]+)'")
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Interrupted(Unavailable):
-    """A connection broke or a server was busy: the same request may succeed later. Status 500, as dockerd's."""
+    """A connection broke or a server was busy: the same request may succeed later. Status 500, as dockerd's.
+
+    `retry_after` is the seconds that the server asks for.
+    """
 
     status = 500
+    retry_after = 0.0
 
 
 class Unreachable(Interrupted):
@@ -78,10 +83,15 @@ _STATUSES: dict[str, type[Error]] = {
     "DIGEST_INVALID": InvalidArgument,
     "SIZE_INVALID": InvalidArgument,
     "MANIFEST_INVALID": InvalidArgument,
-    "TOOMANYREQUESTS": Unavailable,
-    "UNAVAILABLE": Unavailable,
     "UNSUPPORTED": InvalidArgument,
 }
+
+_BARE = {
+    401: ("UNAUTHORIZED", "authentication required"),
+    403: ("DENIED", "requested access to the resource is denied"),
+    429: ("TOOMANYREQUESTS", "too many requests"),
+}
+"""What an answer means that says no more than its status, as to a HEAD request."""
 
 
 def public_url(url: str) -> str:
@@ -120,7 +130,7 @@ def _connection_text(error: BaseException) -> tuple[type[Interrupted], str]:
         return Interrupted, "unexpected EOF"
     if isinstance(error, aiohttp.ClientResponseError):
         return Interrupted, f"net/http: HTTP/1.x transport connection broken: malformed HTTP response ({error.status})"
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, OSError) and (isinstance(error, ssl.SSLError) or _ALERT.search(str(error))):
         return Interrupted, _tls_text(error)
     if isinstance(error, OSError):
         return Interrupted, _errno_text(error)
@@ -141,10 +151,12 @@ def _errno_text(error: OSError) -> str:
 
 
 def _tls_text(error: OSError) -> str:
-    reason = getattr(error, "reason", "") or ""
+    alert = _ALERT.search(str(error))
+    reason = getattr(error, "reason", "") or (alert[1] if alert else "")
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"):
         return "http: server gave HTTP response to HTTPS client"
-    return f"remote error: tls: {reason.lower().replace('_', ' ') or 'handshake failure'}"
+    words = reason.rpartition("_ALERT_")[2].lower().replace("_", " ")
+    return f"remote error: tls: {words or 'handshake failure'}"
 
 
 def _certificate_text(error: BaseException) -> str:
@@ -173,10 +185,8 @@ def _from_body(status: int, body: bytes) -> Error:
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
-        if status == 401:
-            return _registry_error("UNAUTHORIZED", "authentication required", status)
-        if status == 429:
-            return _registry_error("TOOMANYREQUESTS", "too many requests", status)
+        if status in _BARE and (status != 403 or not body):
+            return _registry_error(*_BARE[status], status)
         return RegistryError(f"error parsing HTTP {status} response body: {_json_complaint(body)}", status=500)
     if isinstance(document, dict):
         details = document.get("details")
@@ -203,16 +213,21 @@ def _listed(entries: list[dict[str, Any]], status: int) -> Error:
         return errors[0]
     first = errors[0]
     text = "errors:\n" + "".join(f"{error}\n" for error in errors)
-    return RegistryError(text, getattr(first, "code", ""), first.status)
+    return RegistryError(text, first.code, first.status) if isinstance(first, RegistryError) else Interrupted(text)
 
 
 def _registry_error(code: str, message: str, status: int) -> Error:
-    words = code[:_MAX_SHOWN].lower().replace("_", " ")
-    message = message[:_MAX_SHOWN] or words
+    words = _printable(code).lower().replace("_", " ")
+    message = _printable(message) or words
     kind = _STATUSES.get(code)
-    if status in _RETRYABLE and status != 429:
+    if status in _RETRYABLE:
         return Interrupted(f"{words}: {message}")
     return RegistryError(f"{words}: {message}", code, kind.status if kind is not None else 500)
+
+
+def _printable(text: str) -> str:
+    """Return what a registry said as a terminal may show it."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:_MAX_SHOWN])
 
 
 def _json_complaint(body: bytes) -> str:

@@ -7,8 +7,9 @@ import email.utils
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import aiohttp
 
@@ -25,7 +26,7 @@ __all__ = ["Registry"]
 log = logging.getLogger(__name__)
 
 _MAX_ERROR_PAGE = 64 << 10
-_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_Result = TypeVar("_Result")
 
 
 class Registry:
@@ -35,6 +36,7 @@ class Registry:
         self.endpoint = endpoint
         self.transport = transport
         self.patience = transport.config.patience
+        transport.trust(endpoint)
         self.authorizer = Authorizer(transport, endpoint, None if endpoint.mirror else credentials)
 
     def url(self, path: str) -> str:
@@ -43,7 +45,7 @@ class Registry:
 
     async def ping(self) -> int:
         """Ask for the API's root, once and without credentials; return the status. Raises `Unreachable`…"""
-        async with await self.transport.send(Call("GET", self.url(""), verified=self.endpoint.verified)) as response:
+        async with await self.transport.send(Call("GET", self.url(""))) as response:
             if response.status == 401:
                 self.authorizer.learn(response.headers.getall("WWW-Authenticate", ()))
             return response.status
@@ -64,29 +66,47 @@ class Registry:
 
         What failed for a reason that may pass is repeated, up to `attempts` times (0: as configured).
         """
-        attempts = attempts or (1 if self.endpoint.mirror else self.patience.attempts)
         request = Call(method, url, headers or {}, body=body, follow=follow)
-        for attempt in range(1, attempts + 1):
-            try:
-                response = await self._authorized(request, frozenset(scopes))
-                if response.status in accept:
-                    return response
-                async with response:
-                    failure = await self.failure(response)
-                if response.status not in _RETRYABLE:
-                    raise failure
-                wait = self._wait(attempt, response.headers.get("Retry-After", ""))
-            except Interrupted as error:
-                failure, wait = error, self._wait(attempt, "")
-            if attempt == attempts or wait > self.patience.longest_wait:
-                break
-            log.info("%s; attempt %d of %d follows in %.1f s", failure, attempt + 1, attempts, wait)
-            await asyncio.sleep(wait)
-        raise failure
+        return await self._persist(lambda: self._accepted(request, frozenset(scopes), accept), attempts)
 
-    async def pause(self, attempt: int) -> None:
-        """Wait before another attempt than that with this number."""
-        await asyncio.sleep(self._wait(attempt, ""))
+    async def read(
+        self, url: str, limit: int, *, scopes: Collection[str] = (), headers: Mapping[str, str] | None = None
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """Get a document of `limit` bytes at most; return its head and all of it. Repeats as `call` does."""
+        request = Call("GET", url, headers or {})
+
+        async def get() -> tuple[aiohttp.ClientResponse, bytes]:
+            async with await self._accepted(request, frozenset(scopes), (200,)) as response:
+                return response, await read_bounded(response, limit, self.patience.answer)
+
+        return await self._persist(get, 0)
+
+    async def _persist(self, operation: Callable[[], Awaitable[_Result]], attempts: int) -> _Result:
+        """Do something again as long as it fails for a reason that may pass."""
+        attempts = attempts or (1 if self.endpoint.mirror else self.patience.attempts)
+        attempt = 1
+        while True:
+            try:
+                return await operation()
+            except Interrupted as error:
+                if attempt >= attempts or error.retry_after > self.patience.longest_wait:
+                    raise
+                await self.pause(attempt, error)
+            attempt += 1
+
+    async def pause(self, attempt: int, failure: Interrupted) -> None:
+        """Wait after a failed attempt, the longer the more there were."""
+        backoff = self.patience.backoff * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25)
+        wait = max(failure.retry_after, backoff)
+        log.info("%s; another attempt follows in %.1f s", failure, wait)
+        await asyncio.sleep(wait)
+
+    async def _accepted(self, call: Call, scopes: frozenset[str], accept: Collection[int]) -> aiohttp.ClientResponse:
+        response = await self._authorized(call, scopes)
+        if response.status in accept:
+            return response
+        async with response:
+            raise await self.failure(response)
 
     async def attempt(self, method: str, url: str) -> aiohttp.ClientResponse:
         """Send a request once, with authorization, and return whatever comes, for ``async with``."""
@@ -96,7 +116,10 @@ class Registry:
         """Return the error that an unwelcome answer means."""
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", ()))
         body = b"" if response.method == "HEAD" else await read_bounded(response, _MAX_ERROR_PAGE, self.patience.answer)
-        return from_answer(response.status, body, challenges)
+        failure = from_answer(response.status, body, challenges)
+        if isinstance(failure, Interrupted):
+            failure.retry_after = _seconds(response.headers.get("Retry-After", ""))
+        return failure
 
     async def _authorized(self, call: Call, scopes: frozenset[str]) -> aiohttp.ClientResponse:
         """Send a request with authorization; if that has expired, once more with a new one."""
@@ -104,7 +127,7 @@ class Registry:
         if not ours:
             return await self.transport.send(call)
         used = await self.authorizer.header(scopes)
-        call = replace(call, authorization=used, verified=self.endpoint.verified)
+        call = replace(call, authorization=used)
         response = await self.transport.send(call)
         if response.status != 401 or origin(str(response.url)) != origin(call.url):
             return response
@@ -124,11 +147,6 @@ class Registry:
         if denied and used is not None:
             return None
         return await self.authorizer.renew(headers, scopes, used)
-
-    def _wait(self, attempt: int, retry_after: str) -> float:
-        """Return the seconds until the next attempt."""
-        backoff = self.patience.backoff * 2.0 ** (attempt - 1)
-        return max(_seconds(retry_after), backoff * random.uniform(0.75, 1.25))
 
 
 def _seconds(retry_after: str) -> float:

@@ -14,13 +14,13 @@ import msgspec
 
 from orlop.errors import Error, Internal, InvalidArgument, NotFound
 from orlop.formats.digest import Digest
-from orlop.formats.reference import Reference
+from orlop.formats.reference import Reference, check_tag
 from orlop.model.oci import media
 from orlop.model.oci.documents import MAX_BYTES, Descriptor, Document, parse
 from orlop.registry.client.blobs import BlobStream, open_blob
 from orlop.registry.client.failures import Interrupted
 from orlop.registry.client.registry import Registry
-from orlop.registry.client.transport import Body, check_stored, origin, read_bounded, resolve
+from orlop.registry.client.transport import Body, check_stored, origin, resolve
 from orlop.registry.client.uploads import Open, Upload
 
 __all__ = ["FetchedManifest", "Repository"]
@@ -137,22 +137,19 @@ class Repository:
         return frozenset({f"repository:{self.name}:{actions}"})
 
     async def _manifest(self, registry: Registry, wanted: str, head: bool) -> FetchedManifest:
-        call = registry.call(
-            "HEAD" if head else "GET",
-            registry.url(f"{self.name}/manifests/{wanted}"),
-            scopes=self._scopes("pull"),
-            headers={"Accept": _ACCEPT},
-        )
+        url = registry.url(f"{self.name}/manifests/{wanted}")
+        scopes, headers = self._scopes("pull"), {"Accept": _ACCEPT}
+        if head:
+            accept = (200, *range(400, 500))  # why it was refused, only GET tells
+            async with await registry.call("HEAD", url, scopes=scopes, headers=headers, accept=accept) as answer:
+                descriptor = _described(answer, wanted)
+            if descriptor is not None:
+                return FetchedManifest(descriptor)
         try:
-            answer = await call
+            answer, data = await registry.read(url, MAX_BYTES, scopes=scopes, headers=headers)
         except Error as error:
             raise self._pull_error(error, wanted) from error
-        async with answer:
-            if not head:
-                data = await read_bounded(answer, MAX_BYTES, registry.patience.answer)
-                return _verified(answer, data, wanted)
-            descriptor = _described(answer, wanted)
-        return FetchedManifest(descriptor) if descriptor else await self._manifest(registry, wanted, False)
+        return _verified(answer, data, wanted)
 
     def _pull_error(self, error: Error, wanted: str) -> Error:
         """Say of what a registry refused what it means for a pull, as dockerd does."""
@@ -172,13 +169,12 @@ class Repository:
         url = registry.url(f"{self.name}/tags/list")
         found: list[str] = []
         for _ in range(_MAX_PAGES):
-            async with await registry.call("GET", url, scopes=self._scopes("pull")) as answer:
-                data = await read_bounded(answer, MAX_BYTES, registry.patience.answer)
-                following = _NEXT.match(answer.headers.get("Link", ""))
+            answer, data = await registry.read(url, MAX_BYTES, scopes=self._scopes("pull"))
             try:
-                found += msgspec.json.decode(data, type=_Tags).tags or []
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                found += [check_tag(tag) for tag in msgspec.json.decode(data, type=_Tags).tags or []]
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidArgument):
                 raise Internal(f"invalid list of tags from {registry.endpoint.host}") from None
+            following = _NEXT.match(answer.headers.get("Link", ""))
             if following is None:
                 return found
             target = resolve(url, following[1])
@@ -208,7 +204,12 @@ def _described(answer: aiohttp.ClientResponse, wanted: str) -> Descriptor | None
     stated = answer.headers.get("Docker-Content-Digest", "")
     media_type = media.without_parameters(answer.headers.get("Content-Type", ""))
     length = answer.headers.get("Content-Length", "")
-    if not stated or media_type not in media.MANIFESTS | media.INDEXES or not length.isdecimal():
+    if (
+        answer.status != 200
+        or not stated
+        or media_type not in media.MANIFESTS | media.INDEXES
+        or not length.isdecimal()
+    ):
         return None
     digest = Digest.parse(stated)
     if ":" in wanted and digest.algorithm == wanted.partition(":")[0] and str(digest) != wanted:

@@ -22,6 +22,7 @@ from orlop.formats.digest import Digest
 from orlop.registry.client.certificates import tls_context
 from orlop.registry.client.config import RegistryConfig
 from orlop.registry.client.failures import CONNECTION_ERRORS, from_connection, public_url
+from orlop.registry.client.mirrors import Endpoint
 
 __all__ = ["Body", "Call", "Transport", "check_stored", "check_url", "origin", "read_bounded", "resolve"]
 
@@ -59,7 +60,6 @@ class Call:
     authorization: str | None = field(default=None, repr=False)
     body: Body | None = None
     follow: bool = True
-    verified: bool = True
 
 
 class Transport:
@@ -67,7 +67,8 @@ class Transport:
 
     def __init__(self, config: RegistryConfig) -> None:
         self.config = config
-        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._unverified: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Transport:
@@ -88,6 +89,15 @@ class Transport:
     ) -> None:
         assert self._session is not None
         await self._session.close()
+
+    def trust(self, endpoint: Endpoint) -> None:
+        """Take an endpoint that was chosen for what it is: one that need not be verified is not."""
+        if not endpoint.verified:
+            self._unverified.add(endpoint.host)
+
+    def is_insecure(self, host: str) -> bool:
+        """Tell whether ``host[:port]`` counts as insecure, by its name or since it was chosen as such."""
+        return host in self._unverified or self.config.is_insecure(host)
 
     async def send(self, call: Call) -> aiohttp.ClientResponse:
         """Send a request; return the head of its answer, behind redirects. It is to be used in ``async with``.
@@ -111,7 +121,7 @@ class Transport:
         headers = dict(call.headers)
         if authorization is not None:
             headers["Authorization"] = authorization
-        context = await self._context(call, url)
+        context = await self._context(url)
         patience = self.config.patience
         source_errors: list[Exception] = []
         try:
@@ -150,17 +160,18 @@ class Transport:
             errors.append(error)  # aiohttp reports only that the body could not be written
             raise
 
-    async def _context(self, call: Call, url: str) -> ssl.SSLContext | bool:
-        """Return the TLS context for an address; the call's own word counts for the origin that it names alone."""
+    async def _context(self, url: str) -> ssl.SSLContext | bool:
+        """Return the TLS context for an address."""
         parts = urlsplit(url)
         if parts.scheme != "https":
             return False
-        verified = call.verified if origin(url) == origin(call.url) else not self.config.is_insecure(parts.netloc)
-        key = (parts.netloc, verified)
-        if key not in self._contexts:
-            directories = self.config.certs_directories
-            self._contexts[key] = await asyncio.to_thread(tls_context, parts.netloc, directories, verified=verified)
-        return self._contexts[key]
+        host = parts.netloc
+        if host not in self._contexts:
+            verified = not self.is_insecure(host)
+            self._contexts[host] = await asyncio.to_thread(
+                tls_context, host, self.config.certs_directories, verified=verified
+            )
+        return self._contexts[host]
 
 
 def check_url(url: str) -> str:

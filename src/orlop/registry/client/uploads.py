@@ -9,13 +9,14 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from orlop.errors import Error
+from orlop.errors import Internal, InvalidArgument
 from orlop.formats.digest import Digest
 from orlop.model.oci.documents import Descriptor
-from orlop.registry.client.failures import Interrupted
+from orlop.registry.client.failures import Interrupted, RegistryError, public_url
 from orlop.registry.client.registry import Registry
 from orlop.registry.client.transport import Body, check_stored, resolve
 
@@ -28,6 +29,7 @@ _BINARY = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})", re.ASCII)
 _CHUNK = 32 << 20
 _LARGEST_CHUNK = 256 << 20
+_BEGIN_ANEW = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"})
 _IN_CHUNKS_PLEASE = frozenset({405, 411, 413, 501})
 
 
@@ -53,8 +55,12 @@ class Upload:
         """Upload the blob. Raises `errors.Error`: what the registry said, or why it cannot be reached."""
         attempts = self.registry.patience.attempts
         sent = 0
+        broken = False
         for attempt in range(1, attempts + 1):
             try:
+                if broken:
+                    sent = await self._received()
+                    broken = False
                 if not self.location:
                     await self._begin()
                     sent = 0
@@ -65,13 +71,17 @@ class Upload:
                 return
             except _Refused:
                 self._in_chunks = True
-                self.location, sent = "", 0
-            except Interrupted:
-                if attempt == attempts:
+                self.location = ""
+            except Interrupted as error:
+                if attempt == attempts or error.retry_after > self.registry.patience.longest_wait:
                     raise
-                await self.registry.pause(attempt)
-                sent = await self._received()
-        raise Interrupted(f"{self.registry.endpoint.host} does not take blob {self.descriptor.digest}")
+                broken = bool(self.location)
+                await self.registry.pause(attempt, error)
+            except RegistryError as error:
+                if attempt == attempts or error.code not in _BEGIN_ANEW:
+                    raise
+                self.location = ""
+        raise Internal(f"{self.registry.endpoint.host} does not take blob {self.descriptor.digest}")
 
     async def _begin(self) -> None:
         url = self.registry.url(f"{self.name}/blobs/uploads/")
@@ -117,15 +127,16 @@ class Upload:
             check_stored(answer, Digest.parse(self.descriptor.digest), "blob")
 
     async def _received(self) -> int:
-        """Return how many bytes the registry has of this upload; begin another one if it does not know."""
-        try:
-            call = self.registry.call("GET", self.location, scopes=self.scopes, accept=(202, 204))
-            async with await call as answer:
-                self._follow(answer, optional=True)
-                match = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
-        except Error:
-            self.location = ""  # expired, lost or never written down: it begins anew
-            return 0
+        """Return how many bytes the registry has of this upload; forget the upload if it does not know."""
+        accept = (202, 204, *range(400, 500))
+        async with await self.registry.call(
+            "GET", self.location, scopes=self.scopes, accept=accept, attempts=1
+        ) as answer:
+            if answer.status >= 400:
+                self.location = ""  # expired, lost or never written down
+                return 0
+            self._follow(answer, optional=True)
+            match = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
         received = int(match[1]) + 1 if match is not None else 0
         if not 1 < received <= self.descriptor.size:  # 0-0 is what some say of nothing
             self.location = ""
@@ -137,11 +148,13 @@ class Upload:
         location = answer.headers.get("Location", "")
         if optional and not location:
             return
-        base = self.registry.endpoint.url
+        endpoint = self.registry.endpoint
         target = resolve(str(answer.url), location)
-        plain = f"http://{self.registry.endpoint.host}/"
-        if base.startswith("https:") and target.startswith(plain):
+        if endpoint.secure and target.startswith(f"http://{endpoint.host}/"):
             target = "https" + target.removeprefix("http")
+        host = urlsplit(target).netloc
+        if endpoint.secure and target.startswith("http:") and not self.registry.transport.is_insecure(host):
+            raise InvalidArgument(f"{endpoint.host} wants uploads without encryption, at {public_url(target)}")
         self.location = target
 
     async def _blocks(self, start: int, end: int) -> AsyncIterator[bytes]:

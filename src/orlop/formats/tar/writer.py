@@ -69,26 +69,26 @@ def padding(size: int) -> bytes:
 def _block(
     name: bytes, flag: bytes, entry: Entry, size: int, mtime: int, prefix: bytes = b"", linkname: bytes = b""
 ) -> bytes:
-    block = bytearray(BLOCK)
-    block[0 : len(name)] = name
-    block[100:108] = encode_number(entry.mode & 0o7777, 8)
-    block[108:116] = encode_number(entry.uid if 0 <= entry.uid <= _MAX_ID else 0, 8)
-    block[116:124] = encode_number(entry.gid if 0 <= entry.gid <= _MAX_ID else 0, 8)
-    block[124:136] = encode_number(size, 12)
-    block[136:148] = encode_number(mtime, 12)
-    block[148:156] = b"        "
-    block[156:157] = flag
-    block[157 : 157 + len(linkname)] = linkname
-    block[257:265] = b"ustar\x0000"
-    uname, gname = _bytes(entry.uname)[:31], _bytes(entry.gname)[:31]
-    block[265 : 265 + len(uname)] = uname
-    block[297 : 297 + len(gname)] = gname
-    if entry.kind in (Kind.CHAR, Kind.BLOCK) and flag in (b"3", b"4"):
-        block[329:337] = encode_number(entry.major, 8)
-        block[337:345] = encode_number(entry.minor, 8)
-    block[345 : 345 + len(prefix)] = prefix
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    device = entry.kind in (Kind.CHAR, Kind.BLOCK) and flag in (b"3", b"4")
+    start = b"%b%07o\0%07o\0%07o\0%b%b" % (
+        name.ljust(100, b"\0"),
+        entry.mode & 0o7777,
+        entry.uid if 0 <= entry.uid <= _MAX_ID else 0,
+        entry.gid if 0 <= entry.gid <= _MAX_ID else 0,
+        encode_number(size, 12),
+        encode_number(mtime, 12),
+    )
+    end = b"%b%bustar\x0000%b%b%b%b%b" % (
+        flag,
+        linkname.ljust(100, b"\0"),
+        _bytes(entry.uname)[:31].ljust(32, b"\0"),
+        _bytes(entry.gname)[:31].ljust(32, b"\0"),
+        encode_number(entry.major, 8) if device else bytes(8),
+        encode_number(entry.minor, 8) if device else bytes(8),
+        prefix.ljust(167, b"\0"),
+    )
+    checksum = sum(start) + 8 * 0x20 + sum(end)  # its own field counts as spaces
+    return b"%b%06o\0 %b" % (start, checksum, end)
 
 
 def _split(name: bytes) -> tuple[bytes, bytes | None]:

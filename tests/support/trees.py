@@ -126,7 +126,8 @@ def _chown(path: str, other: str, number: int) -> None:
 
 
 def _chmod(path: str, other: str, number: int) -> None:
-    os.chmod(path, number % 0o7777, follow_symlinks=os.path.islink(path) is False)
+    if not os.path.islink(path):
+        os.chmod(path, number % 0o7777)
 
 
 def _touch(path: str, other: str, number: int) -> None:
@@ -156,7 +157,7 @@ def _capability(path: str, other: str, number: int) -> None:
 _ACTIONS = {
     "file": _file,
     "directory": _directory,
-    "symlink": lambda path, other, number: os.symlink(other[-40:], path),
+    "symlink": lambda path, other, number: os.symlink(os.path.basename(other), path),
     "fifo": lambda path, other, number: os.mkfifo(path, 0o640),
     "device": _device,
     "socket": lambda path, other, number: os.mknod(path, stat.S_IFSOCK | 0o600),

@@ -34,7 +34,7 @@ def victim(daemon: Factory, image_archive: Path) -> Daemon:
 
 
 def test_a_container_runs_on_and_its_log_is_whole_when_the_daemon_is_killed(victim: Daemon) -> None:
-    script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); sleep 0.01; done"
+    script = "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); sleep 0.01; done"
     victim.cli("docker", "run", "-d", "--name", "writer", "busybox", "sh", "-c", script)
     time.sleep(0.5)
     victim.kill()
@@ -42,7 +42,7 @@ def test_a_container_runs_on_and_its_log_is_whole_when_the_daemon_is_killed(vict
     victim.start()
     assert _state(victim, "writer")["Status"] == "running"
     assert victim.cli("docker", "wait", "writer", timeout=30).stdout == "0\n"
-    assert victim.cli("docker", "logs", "writer").stdout.split("\n")[:-1] == [f"line {i}" for i in range(200)]
+    assert victim.cli("docker", "logs", "writer").stdout.split("\n")[:-1] == [f"line {i}" for i in range(400)]
 
 
 def test_the_true_exit_status_is_known_of_a_container_that_ended_meanwhile(victim: Daemon) -> None:

@@ -50,6 +50,7 @@ missing_packages() {
     have docker-registry || printf 'docker-registry '
     have skopeo || printf 'skopeo '
     have podman || printf 'podman '
+    have umoci || printf 'umoci '
     have buildah || printf 'buildah '
     have htpasswd || printf 'apache2-utils '
     have docker || printf '%s ' "$(docker_package)"

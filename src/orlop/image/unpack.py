@@ -24,26 +24,12 @@ from orlop.errors import InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind, TarError
 from orlop.formats.tar.reader import TarReader
 from orlop.formats.tar.whiteout import META_PREFIX, OPAQUE, removed_name
-from orlop.image.attributes import (
-    IMPLIED_ROOT,
-    MAX_NAME,
-    OPAQUE_XATTR,
-    DirectoryAttributes,
-    normalized,
-    owner,
-    set_xattr,
-)
-from orlop.linux import xattr
-from orlop.linux.openat2 import open_in_root
-from orlop.linux.tree import remove_entry
+from orlop.image.attributes import MAX_NAME, DirectoryAttributes, normalized, owner, set_xattr
+from orlop.image.ground import Ground, NeedsParents
 
 __all__ = ["Limits", "NeedsParents", "Unpacked", "unpack"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_CACHED = 64
-_IMPLIED_MODE = 0o755
 _ARCHIVE_ERRORS = frozenset(
     (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EMLINK, errno.EPERM, errno.ERANGE, errno.E2BIG, errno.ENOTDIR)
 )
@@ -57,10 +43,6 @@ class Limits:
     entries: int = 2_000_000
     size: int = 1 << 40  # bytes
     memory: int = 256 << 20  # bytes of names and attributes that are remembered to the end
-
-
-class NeedsParents(Exception):
-    """The layer names something that only a layer below can have."""
 
 
 @dataclass(slots=True)
@@ -77,25 +59,20 @@ def unpack(reader: TarReader, root: int, *, on_view: bool = False, limits: Limit
 
     Raises `InvalidArgument` (`TarError`) for what no layer may hold, `NeedsParents`, and `OSError`.
     """
-    unpacker = _Unpacker(reader, root, on_view, limits or Limits())
+    limits = limits or Limits()
+    ground = Ground(root, on_view, limits.memory)
     try:
-        return unpacker.run()
+        return _Unpacker(reader, ground, limits).run()
     finally:
-        unpacker.forget()
+        ground.forget()
 
 
 class _Unpacker:
-    def __init__(self, reader: TarReader, root: int, on_view: bool, limits: Limits) -> None:
+    def __init__(self, reader: TarReader, ground: Ground, limits: Limits) -> None:
         self.reader = reader
-        self.root = root
-        self.on_view = on_view
+        self.ground = ground
         self.limits = limits
         self.result = Unpacked()
-        self.parents: dict[str, int] = {"": root}  # open directories, the last used ones
-        self.directories: dict[str, DirectoryAttributes] = {}  # what to set at the end
-        self.whiteouts: set[str] = set()  # devices made by this layer
-        self.made: set[str] = set()  # on a view: what this layer has, which its whiteouts do not mean
-        self.remembered = 0
 
     def run(self) -> Unpacked:
         while (entry := self.reader.next()) is not None:
@@ -110,20 +87,11 @@ class _Unpacker:
                 if error.errno not in _ARCHIVE_ERRORS:
                     raise
                 raise TarError(f"cannot unpack {entry.name[:200]!r}: {error.strerror}") from error
-        self.finish_directories()
-        self.result.alone = not any(attributes.implied for attributes in self.directories.values())
+        self.ground.finish()
+        self.result.alone = self.ground.alone
         return self.result
 
-    def forget(self) -> None:
-        """Close all directories but the root: names may now lead elsewhere."""
-        for path, fd in self.parents.items():
-            if path:
-                os.close(fd)
-        self.parents = {"": self.root}
-
     def apply(self, entry: Entry) -> None:
-        if len(self.parents) > _CACHED:
-            self.forget()
         path = normalized(entry.name)
         if not path:
             self.set_root(entry)
@@ -132,14 +100,13 @@ class _Unpacker:
         if name.startswith(".wh."):
             self.apply_whiteout(entry, parent_path, name)
             return
-        parent = self.parent(parent_path, entry)
-        if self.on_view:
-            self.note_made(path)
+        parent = self.ground.parent(parent_path, entry.mtime)
+        self.ground.note(path)
         kind = entry.kind
         if kind is Kind.FILE:
             self.make_file(entry, parent, name, path)
         elif kind is Kind.DIRECTORY:
-            self.make_directory(entry, parent, name, path)
+            self.ground.make_directory(parent, name, path, _attributes(entry))
         elif kind is Kind.SYMLINK:
             self.make_symlink(entry, parent, name, path)
         elif kind is Kind.LINK:
@@ -154,7 +121,7 @@ class _Unpacker:
         try:
             fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
         except FileExistsError:
-            self.clear(parent, name, path)
+            self.ground.clear(parent, name, path)
             fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
             if entry.sparse is None:
@@ -187,19 +154,6 @@ class _Unpacker:
                 part = part[len(step) :]
                 left -= len(step)
 
-    def make_directory(self, entry: Entry, parent: int, name: str, path: str) -> None:
-        opaque = False
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                opaque = path in self.whiteouts
-                self.clear(parent, name, path)
-                os.mkdir(name, 0o700, dir_fd=parent)
-        self.remember(path, entry)
-        if opaque:
-            self.make_opaque(path, self.parent(path, entry))
-
     def make_symlink(self, entry: Entry, parent: int, name: str, path: str) -> None:
         target = entry.linkname
         if not target or len(os.fsencode(target)) >= MAX_NAME:
@@ -208,7 +162,7 @@ class _Unpacker:
         try:
             os.symlink(target, name, dir_fd=parent)
         except FileExistsError:
-            self.clear(parent, name, path)
+            self.ground.clear(parent, name, path)
             os.symlink(target, name, dir_fd=parent)
         if entry.uid or entry.gid:
             os.chown(name, *owner(entry), dir_fd=parent, follow_symlinks=False)
@@ -220,12 +174,12 @@ class _Unpacker:
             return
         source_path, _, source_name = target.rpartition("/")
         try:
-            source = self.existing(source_path)
+            source = self.ground.existing(source_path)
             mode = os.stat(source_name or ".", dir_fd=source, follow_symlinks=False).st_mode
-            if target in self.whiteouts:
+            if target in self.ground.whiteouts:
                 raise FileNotFoundError
         except (FileNotFoundError, NotADirectoryError):
-            if self.on_view:
+            if self.ground.on_view:
                 raise TarError(f"invalid hardlink {entry.name!r} -> {entry.linkname!r}: no such file") from None
             raise NeedsParents(entry.linkname) from None
         if stat.S_ISDIR(mode):
@@ -237,8 +191,8 @@ class _Unpacker:
             there = os.stat(source_name, dir_fd=source, follow_symlinks=False)
             if (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino):
                 return
-            self.clear(parent, name, path)
-            self.make_link(entry, self.parent(path.rpartition("/")[0], entry), name, path)
+            self.ground.clear(parent, name, path)
+            self.make_link(entry, self.ground.parent(path.rpartition("/")[0], entry.mtime), name, path)
 
     def make_node(self, entry: Entry, parent: int, name: str, path: str) -> None:
         kind = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}[entry.kind]
@@ -248,7 +202,7 @@ class _Unpacker:
         try:
             os.mknod(name, kind | 0o600, device, dir_fd=parent)
         except FileExistsError:
-            self.clear(parent, name, path)
+            self.ground.clear(parent, name, path)
             os.mknod(name, kind | 0o600, device, dir_fd=parent)
         os.chown(name, *owner(entry), dir_fd=parent, follow_symlinks=False)
         os.chmod(name, entry.mode, dir_fd=parent)  # just made, and no link
@@ -256,160 +210,29 @@ class _Unpacker:
 
     def apply_whiteout(self, entry: Entry, parent_path: str, name: str) -> None:
         if name == OPAQUE:
-            self.make_opaque(parent_path, self.parent(parent_path, entry))
+            self.ground.cover(parent_path, self.ground.parent(parent_path, entry.mtime))
             return
         if name.startswith(META_PREFIX):
             return
         removed = removed_name(name)
         if not removed:
             raise TarError(f"invalid whiteout {entry.name!r}")
-        parent = self.parent(parent_path, entry)
         path = f"{parent_path}/{removed}" if parent_path else removed
-        if self.on_view:
-            self.remove_below(parent, removed, path)
-            return
-        try:
-            os.mknod(removed, stat.S_IFCHR, 0, dir_fd=parent)
-            self.whiteouts.add(path)
-            self.keep(len(path))
-        except FileExistsError:
-            # Only what is below is meant. A file of this layer hides it already, a directory must be made to.
-            if stat.S_ISDIR(os.stat(removed, dir_fd=parent, follow_symlinks=False).st_mode):
-                self.make_opaque(path, self.parent(path, entry))
-
-    def make_opaque(self, path: str, directory: int) -> None:
-        if not self.on_view:
-            xattr.set_(directory, OPAQUE_XATTR, b"y")
-            return
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            for name in os.listdir(fd):
-                self.remove_below(fd, name, f"{path}/{name}" if path else name)
-        finally:
-            os.close(fd)
-
-    def remove_below(self, parent: int, name: str, path: str) -> None:
-        """On a view, remove what the layers below have at `path`, and leave what this layer has there."""
-        if path not in self.made:
-            try:
-                remove_entry(parent, name)
-            except FileNotFoundError:
-                return
-            self.forget()
-        elif stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-            try:
-                self.make_opaque(path, fd)
-            finally:
-                os.close(fd)
-
-    def note_made(self, path: str) -> None:
-        while path and path not in self.made:
-            self.made.add(path)
-            self.keep(len(path))
-            path = path.rpartition("/")[0]
+        self.ground.white_out(self.ground.parent(parent_path, entry.mtime), removed, path, entry.mtime)
 
     def set_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
             raise TarError(f"invalid name {entry.name!r}")
-        self.remember("", entry)
-
-    def remember(self, path: str, entry: Entry) -> None:
-        """Set the attributes of the directory `path` at the end."""
-        self.directories[path] = DirectoryAttributes(entry.mode, *owner(entry), entry.mtime, entry.xattrs)
-        self.keep(len(path) + sum(map(len, entry.xattrs.values())))
-
-    def keep(self, size: int) -> None:
-        self.remembered += size
-        if self.remembered > self.limits.memory:
-            raise InvalidArgument("the layer has too many directories to remember")
-
-    def parent(self, path: str, entry: Entry) -> int:
-        """Return the directory `path`, open; make what is missing of it."""
-        try:
-            return self.existing(path)
-        except (FileNotFoundError, NotADirectoryError):
-            self.imply(path, entry)
-            return self.existing(path)
-
-    def existing(self, path: str) -> int:
-        """Return the directory `path`, open and cached. Raises `OSError`."""
-        fd = self.parents.get(path)
-        if fd is None:
-            fd = self.parents[path] = open_in_root(self.root, path, _DIRECTORY)
-        return fd
-
-    def imply(self, path: str, entry: Entry) -> None:
-        """Make a directory that has no entry (yet), and those that it is in."""
-        prefix = ""
-        for name in path.split("/"):
-            above = open_in_root(self.root, prefix or "/", _DIRECTORY)
-            prefix = f"{prefix}/{name}" if prefix else name
-            try:
-                self.imply_one(above, name, prefix, entry)
-            finally:
-                os.close(above)
-
-    def imply_one(self, parent: int, name: str, path: str, entry: Entry) -> None:
-        try:
-            found = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            found = 0
-        if stat.S_ISDIR(found):
-            return
-        if stat.S_ISLNK(found):
-            try:
-                os.close(open_in_root(self.root, path, _DIRECTORY))
-            except FileNotFoundError:  # it leads to nothing here
-                if self.on_view:
-                    raise TarError(f"{path!r} is a link to nothing") from None
-                raise NeedsParents(path) from None
-            return
-        if found and path not in self.whiteouts:
-            raise TarError(f"{path!r} is not a directory")
-        made_up = Entry(path, Kind.DIRECTORY, mode=_IMPLIED_MODE, mtime=entry.mtime)
-        self.make_directory(made_up, parent, name, path)
-        self.directories[path].implied = True
-        if self.on_view:
-            self.note_made(path)
-
-    def clear(self, parent: int, name: str, path: str) -> None:
-        """Remove what stands where an entry wants to be."""
-        remove_entry(parent, name)
-        self.whiteouts.discard(path)
-        inside = f"{path}/"
-        if path in self.directories:
-            self.directories = {
-                key: value for key, value in self.directories.items() if key != path and not key.startswith(inside)
-            }
-        others = {key: fd for key, fd in self.parents.items() if key and fd != parent}  # the caller still uses that
-        for key, fd in others.items():
-            del self.parents[key]
-            os.close(fd)
+        self.ground.remember("", _attributes(entry))
 
     def count(self, size: int) -> None:
         self.result.size += size
         if self.result.size > self.limits.size:
             raise InvalidArgument(f"the layer has more than {self.limits.size} bytes")
 
-    def finish_directories(self) -> None:
-        self.forget()
-        implied_root = "" not in self.directories
-        if implied_root:
-            self.directories[""] = DirectoryAttributes(_IMPLIED_MODE, 0, 0, 0, {})
-        for path, attributes in self.directories.items():
-            try:
-                fd = open_in_root(self.root, path or "/", _OPEN_DIRECTORY)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    raise
-                continue  # replaced under another name, through a link
-            try:
-                attributes.apply(fd)
-                if implied_root and not path:
-                    xattr.set_(fd, IMPLIED_ROOT, b"y")
-            finally:
-                os.close(fd)
+
+def _attributes(entry: Entry) -> DirectoryAttributes:
+    return DirectoryAttributes(entry.mode, *owner(entry), entry.mtime, entry.xattrs)
 
 
 def _write(fd: int, data: memoryview) -> None:

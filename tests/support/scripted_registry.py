@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import json
 import re
@@ -45,7 +44,8 @@ class Request:
 class Stream:
     """The way back to the client."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
         self.writer = writer
         self.bodyless = False  # the answer is to a HEAD request
 
@@ -66,6 +66,11 @@ class Stream:
     async def error(self, status: int, code: str, message: str, **headers: str | int) -> None:
         body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
         await self.answer(status, body, Content_Type="application/json", **headers)
+
+    async def silence(self) -> None:
+        """Say nothing until the client has gone."""
+        while await self.reader.read(65536):
+            pass
 
     async def endless(self, block: bytes) -> None:
         """Send `block` again and again until the client has gone."""
@@ -93,9 +98,11 @@ class ScriptedRegistry:
     valid: set[str] = field(default_factory=set)
     on: Handler | None = None
     cut_body_after: int = -1  # bytes of the next upload's body after which the connection breaks
+    connections: int = 0  # that are open
     _given: int = 0
 
     async def __aenter__(self) -> ScriptedRegistry:
+        self._closed = asyncio.Event()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -114,6 +121,12 @@ class ScriptedRegistry:
         """What was asked, but for the first question of all."""
         return [str(request) for request in self.requests if request.path != "/v2/"]
 
+    async def idle(self) -> None:
+        """Wait until no connection is open."""
+        while self.connections:
+            await self._closed.wait()
+            self._closed.clear()
+
     def put(self, name: str, data: bytes, media_type: str = _MANIFEST) -> str:
         """Have a manifest under ``repository:tag`` and under its digest."""
         digest = digest_of(data)
@@ -121,10 +134,16 @@ class ScriptedRegistry:
         return digest
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
-            while await self._one(reader, Stream(writer)):
+        self.connections += 1
+        try:
+            while await self._one(reader, Stream(reader, writer)):
                 pass
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
+            pass  # the client has gone
+        finally:
+            self.connections -= 1
+            self._closed.set()
+            writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, stream: Stream) -> bool:
         start = await reader.readexactly(1)

@@ -128,11 +128,11 @@ class Upload:
 
     async def _received(self) -> int:
         """Return how many bytes the registry has of this upload; forget the upload if it does not know."""
-        accept = (202, 204, *range(400, 500))
+        accept = range(200, 500)
         async with await self.registry.call(
             "GET", self.location, scopes=self.scopes, accept=accept, attempts=1
         ) as answer:
-            if answer.status >= 400:
+            if answer.status not in (202, 204):
                 self.location = ""  # expired, lost or never written down
                 return 0
             self._follow(answer, optional=True)

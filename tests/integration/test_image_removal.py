@@ -16,6 +16,7 @@ from support.archives import Image, docker_archive, tree
 from support.daemon import Daemon
 from support.daemon import daemon as running_daemon
 from support.dockerd import dockerd
+from support.registry import docker_registry
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 
@@ -182,7 +183,49 @@ def _removed(pair: Pair, *words: str) -> str:
     return texts[0]
 
 
-def test_a_digest_is_a_name_like_others(own: Daemon, image_archive: Path) -> None:
+def test_digests_of_what_was_pulled_are_names_too(tmp_path: Path) -> None:
+    with running_daemon() as own, docker_registry(own.netns) as registry, dockerd(own.netns) as peer:
+        (tmp_path / "x.tar").write_bytes(docker_archive(Image([tree({"f": b"x" * 5000})], ["x:1"])))
+        registry.put(tmp_path / "x.tar", "some/x:1")
+        name = f"{registry.host}/some/x"
+
+        def ours(*words: str | Path) -> tuple[int, str]:
+            done = own.cli("docker", *words, check=False)
+            return done.returncode, done.stdout + done.stderr
+
+        def theirs(*words: str | Path) -> tuple[int, str]:
+            done = peer.run(*words, check=False)
+            return done.returncode, done.stdout + done.stderr
+
+        pair = Pair(ours, theirs)
+        pair.both("pull", f"{name}:1")
+        digest = ours("image", "inspect", "-f", "{{index .RepoDigests 0}}", f"{name}:1")[1].strip().partition("@")[2]
+        assert pair.same("images", "--digests", "--format", "{{.Tag}} {{.Digest}}") == "1 sha256:<id>\n"
+        pair.both("tag", f"{name}:1", "other:1")
+        assert pair.same("rmi", f"{name}@{digest}") == f"Untagged: {name}@sha256:<id>\n"
+        pair.both("pull", f"{name}:1")
+        pair.same("rmi", f"{name}:1")  # with the last tag of a repository its digests go
+        assert pair.same("rmi", "other:1").count("Deleted") == 2
+        pair.both("pull", f"{name}@{digest}")
+        assert pair.same("images", "--filter", "dangling=true", "--format", "{{.Repository}}:{{.Tag}}") != ""
+        assert pair.same("images", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}") != ""
+        pair.same("rmi", "-f", f"?{name}@{digest}?")
+        pair.both("pull", f"{name}@{digest}")
+        assert "untagged" in _removed(pair, "image", "prune", "-f")
+
+        own.cli("docker", "pull", f"{name}:1")
+        image = own.json("GET", f"/images/{name}:1/json?manifests=1")
+        (manifest,) = image["Manifests"]
+        assert manifest["ID"] == manifest["Descriptor"]["digest"] == image["Descriptor"]["digest"] == digest
+        assert (manifest["Kind"], manifest["Available"]) == ("image", True)
+        assert manifest["Size"]["Total"] - manifest["Size"]["Content"] == image["Size"]
+        (summary,) = own.json("GET", "/images/json?manifests=1")
+        assert [each["ID"] for each in summary["Manifests"]] == [digest]
+        assert "Descriptor" not in own.json("GET", f"/v1.47/images/{name}:1/json")
+        assert name in own.cli("docker", "image", "ls", "--tree").stdout
+
+
+def test_what_an_image_here_has_no_manifest_or_platform_of_is_said(own: Daemon, image_archive: Path) -> None:
     own.load(image_archive)
     image = own.json("GET", "/images/busybox/json")
     assert image["RepoDigests"] == []

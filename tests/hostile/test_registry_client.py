@@ -273,7 +273,15 @@ def test_an_upload_to_an_attacker_ends(method: str, answer: Callable[[Stream], A
     assert text in attacked(upload, script)
 
 
-def test_a_registry_that_reads_no_upload_is_given_up() -> None:
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"", "Client.Timeout exceeded"),
+        (b"HTTP/1.1 413 No\r\nContent-Length: 9\r\n\r\ntoo large", "error parsing HTTP 413 response body"),
+        (b"HTTP/1.1 400 No\r\nContent-Length: 900\r\n\r\n", "Client.Timeout exceeded"),
+    ],
+)
+def test_a_registry_that_reads_no_upload_is_given_up(answer: bytes, text: str) -> None:
     async def main() -> str:
         async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = await reader.read(4096)
@@ -281,7 +289,8 @@ def test_a_registry_that_reads_no_upload_is_given_up() -> None:
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             elif head.startswith(b"POST"):
                 writer.write(b"HTTP/1.1 202 OK\r\nContent-Length: 0\r\nLocation: /up\r\nConnection: close\r\n\r\n")
-            elif head.startswith(b"PUT"):
+            elif head.startswith((b"PUT", b"PATCH")):
+                writer.write(answer)
                 await ended.wait()
             writer.close()
 
@@ -294,7 +303,7 @@ def test_a_registry_that_reads_no_upload_is_given_up() -> None:
             ended.set()
         return str(caught.value)
 
-    assert "Client.Timeout exceeded" in asyncio.run(main())
+    assert text in asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,15 @@ class Call:
     follow: bool = True
 
 
+@dataclass
+class _Sending:
+    """A request under way: until when its answer is waited for, and of what its body's source has failed."""
+
+    deadline: asyncio.Timeout
+    answered: bool = False
+    error: Exception | None = None
+
+
 class Transport:
     """The connections of one client. Used as an asynchronous context manager."""
 
@@ -76,7 +85,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.stall),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect),
             auto_decompress=False,
             skip_auto_headers=("Content-Type",),
             headers={"User-Agent": f"orlop/{orlop.__version__}", "Accept-Encoding": "identity"},
@@ -123,14 +132,14 @@ class Transport:
             headers["Authorization"] = authorization
         context = await self._context(url)
         patience = self.config.patience
-        source_errors: list[Exception] = []
+        sending = _Sending(asyncio.timeout(patience.connect + patience.answer))
         try:
-            async with asyncio.timeout(patience.connect + patience.answer) as deadline:
+            async with sending.deadline:
                 data = None
                 if call.body is not None:
                     headers["Content-Length"] = str(call.body.length)
-                    data = self._watched(call.body, deadline, source_errors)
-                return await self._session.request(
+                    data = self._watched(call.body, sending)
+                response = await self._session.request(
                     call.method,
                     yarl.URL(url, encoded=True),
                     headers=headers,
@@ -139,25 +148,28 @@ class Transport:
                     ssl=context,
                     proxy=_proxy(url),
                 )
+                sending.answered = True
+                return response
         except CONNECTION_ERRORS as error:
-            if source_errors:
-                raise source_errors[0] from None
+            if sending.error is not None:
+                raise sending.error from None
             raise from_connection(call.method, url, error) from error
         except ValueError as error:  # what was asked is no HTTP: a host name of dots, a header with a line feed
             raise InvalidArgument(f'{call.method.capitalize()} "{public_url(url)}": invalid request') from error
 
-    async def _watched(self, body: Body, deadline: asyncio.Timeout, errors: list[Exception]) -> AsyncIterator[bytes]:
-        """Yield a body's blocks; the deadline moves on with each of them. What its source raises goes to `errors`."""
+    async def _watched(self, body: Body, sending: _Sending) -> AsyncIterator[bytes]:
+        """Yield a body's blocks; the deadline of the answer moves on with each of them."""
         loop = asyncio.get_running_loop()
         patience = self.config.patience
         left = body.length
         try:
             async for block in body.open():
                 left -= len(block)
-                deadline.reschedule(loop.time() + (patience.stall if left > 0 else patience.commit))
+                if not sending.answered:
+                    sending.deadline.reschedule(loop.time() + (patience.stall if left > 0 else patience.commit))
                 yield block
         except Exception as error:
-            errors.append(error)  # aiohttp reports only that the body could not be written
+            sending.error = error  # aiohttp tells only that the body could not be written
             raise
 
     async def _context(self, url: str) -> ssl.SSLContext | bool:

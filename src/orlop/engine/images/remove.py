@@ -88,7 +88,7 @@ class _Removal:
         rest = [each for each in self.names(record) if each.name == given.name]
         if given.digest is None and all(each.digest is not None for each in rest):
             for each in rest:  # with the last tag of a repository its digests go too
-                await self.untag(record, each)
+                await self.untag(record, each, told=False)
         if not self.names(record):
             await self.delete(record, force=self.force, quiet=True)
 
@@ -119,10 +119,11 @@ class _Removal:
         if self.prune and parent is not None:
             await self.delete(parent, force=False, quiet=True)
 
-    async def untag(self, record: ImageRecord, name: Reference) -> None:
+    async def untag(self, record: ImageRecord, name: Reference, *, told: bool = True) -> None:
         await self.engine.images.untag(name)
         self.answer.append({"Untagged": name.familiar()})
-        publish(self.engine, "untag", record.id, record.id)
+        if told:
+            publish(self.engine, "untag", record.id, record.id)
 
     def conflict(self, record: ImageRecord, *, force: bool, names: bool) -> Conflict | None:
         """Return what keeps the image; with `force` the hard conflicts alone, of its `names` only if asked."""

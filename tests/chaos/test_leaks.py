@@ -22,7 +22,7 @@ def test_two_hundred_lives_leave_no_trace(daemon: Factory, image_archive: Path) 
     instance = daemon()
     instance.load(image_archive)
     _live(instance, "first")
-    before = leaks.traces(instance)
+    before = leaks.settled(instance)
     for number in range(CYCLES):
         _live(instance, f"c{number}")
     leaks.assert_same(instance, before)
@@ -65,7 +65,7 @@ def test_fifty_containers_of_eight_clients_all_start_and_go(daemon: Factory, ima
     instance = daemon()
     instance.load(image_archive)
     _live(instance, "first")
-    before = leaks.traces(instance)
+    before = leaks.settled(instance)
     failures: list[BaseException] = []
 
     def client(number: int) -> None:

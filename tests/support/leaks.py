@@ -11,12 +11,14 @@ from pathlib import Path
 from support.daemon import Daemon
 from support.netns import NetworkNamespace
 
-__all__ = ["Traces", "assert_same", "traces"]
+__all__ = ["Traces", "assert_same", "settled", "traces"]
 
 Traces = dict[str, list[str]]
 
 PATIENCE = 15.0
 """Seconds that clean-up behind the answer may take."""
+
+_CALM = 1.0
 
 
 def traces(daemon: Daemon) -> Traces:
@@ -38,6 +40,18 @@ def traces(daemon: Daemon) -> Traces:
     return found
 
 
+def settled(daemon: Daemon) -> Traces:
+    """Return the traces once they have stayed as they are for a second: what ends behind its answer has ended."""
+    deadline = time.monotonic() + PATIENCE
+    found, since = traces(daemon), time.monotonic()
+    while time.monotonic() - since < _CALM and time.monotonic() < deadline:
+        time.sleep(0.1)
+        now = traces(daemon)
+        if _difference(found, now):
+            found, since = now, time.monotonic()
+    return found
+
+
 def assert_same(daemon: Daemon, before: Traces) -> None:
     """Fail with what is there now and was not `before`, or the other way, once clean-up has had its time."""
     deadline = time.monotonic() + PATIENCE
@@ -55,7 +69,7 @@ def _difference(before: Traces, after: Traces) -> list[str]:
     for kind in before.keys() & after.keys():
         old, new = Counter(before[kind]), Counter(after[kind])
         lines += [f"  {kind}: + {item}" for item in (new - old).elements()]
-        if kind not in ("descriptors", "temporary files"):  # one that is gone is no leak
+        if kind not in ("descriptors", "processes", "temporary files"):  # one that is gone is no leak
             lines += [f"  {kind}: - {item}" for item in (old - new).elements()]
     return sorted(lines)
 

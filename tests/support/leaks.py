@@ -47,7 +47,7 @@ def settled(daemon: Daemon) -> Traces:
     while time.monotonic() - since < _CALM and time.monotonic() < deadline:
         time.sleep(0.1)
         now = traces(daemon)
-        if _difference(found, now):
+        if _difference(found, now) or _difference(now, found):
             found, since = now, time.monotonic()
     return found
 

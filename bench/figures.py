@@ -20,7 +20,7 @@ from bench.connection import Connection
 from bench.daemons import Managed
 from bench.engine import Engine
 from bench.hammer import hammer
-from bench.harbour import harbour
+from bench.harbour import empty_harbour, harbour
 
 __all__ = ["FIGURES", "Figure"]
 
@@ -129,6 +129,21 @@ def pull(engine: Engine) -> float:
         with engine.connect() as connection:
             connection.request("DELETE", f"/images/{name}?force=1")
     return material.archive().stat().st_size / 1e6 / elapsed
+
+
+def push(engine: Engine) -> float:
+    """Push the same image, just loaded, to a registry that has nothing; MB of the plain archive a second."""
+    archive = material.archive()
+    engine.docker("load", "-q", "-i", str(archive))
+    with empty_harbour(engine) as name:
+        engine.docker("tag", material.IMAGE, name)
+        begin = now()
+        engine.docker("push", "-q", name)
+        elapsed = now() - begin
+    with engine.connect() as connection:
+        for known in (name, material.IMAGE):
+            connection.request("DELETE", f"/images/{known}?force=1")
+    return archive.stat().st_size / 1e6 / elapsed
 
 
 def log_write(engine: Engine) -> float:
@@ -282,6 +297,7 @@ FIGURES = (
     Figure("docker load", "MB/s", load, 1.5, more_is_better=True, rounds=3),
     Figure("docker save", "MB/s", save, 2, more_is_better=True, rounds=3),
     Figure("docker pull", "MB/s", pull, 2, more_is_better=True, rounds=3),
+    Figure("docker push", "MB/s", push, 2, more_is_better=True, rounds=3),
     Figure("log write", "MB/s", log_write, 3, more_is_better=True, rounds=3),
     Figure("log read", "MB/s", log_read, 4, more_is_better=True, rounds=3),
     Figure("daemon memory", "MiB", idle_memory, 2, rounds=1),

@@ -1,4 +1,4 @@
-"""A registry beside an engine, to pull from: Debian's docker-registry with the image of many files, in gzip."""
+"""A registry beside an engine: Debian's docker-registry, empty or with the image of many files in gzip."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from bench import material
 from bench.engine import Engine
 
-__all__ = ["NAME", "harbour"]
+__all__ = ["NAME", "empty_harbour", "harbour"]
 
 NAME = "localhost:5000/files:latest"
 _ROOT = Path("/var/tmp/orlop-bench/registry")
@@ -40,6 +41,15 @@ def harbour(engine: Engine) -> Iterator[str]:
             subprocess.run([*engine.netns, *copy], check=True)
         fresh.rename(_ROOT)
     with _registry(engine, _ROOT):
+        yield NAME
+
+
+@contextlib.contextmanager
+def empty_harbour(engine: Engine) -> Iterator[str]:
+    """Run a registry that has nothing in the network namespace of `engine`; give a name for the image in it."""
+    if shutil.which("docker-registry") is None:
+        raise RuntimeError("needs docker-registry")
+    with tempfile.TemporaryDirectory(dir=material.archive().parent) as root, _registry(engine, Path(root)):
         yield NAME
 
 

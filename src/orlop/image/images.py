@@ -243,8 +243,9 @@ class Images:
 
     async def loose_names(self) -> list[str]:
         """Return the names in the store that point to no image."""
-        stored = await self._store.read(table.references)
-        return [name for name, image_id in stored.items() if image_id not in self._records]
+        async with self._changing:  # a change is in the store before it is here
+            stored = await self._store.read(table.references)
+            return [name for name, image_id in stored.items() if image_id not in self._records]
 
     async def drop_names(self, names: Collection[str]) -> None:
         """Forget names that point to no image."""

@@ -103,7 +103,7 @@ def _loaded_image(_session_daemon: Daemon, image_archive: Path) -> str:
 @pytest.fixture(scope="module")
 def orlopd(_session_daemon: Daemon) -> Iterator[Daemon]:
     """The daemon of this run, empty, and checked to be left so."""
-    before = leaks.traces(_session_daemon)
+    before = leaks.settled(_session_daemon)
     yield _session_daemon
     assert _session_daemon.answers(), f"the daemon does not answer any more:\n{_session_daemon.log_tail()}"
     _session_daemon.remove_everything()

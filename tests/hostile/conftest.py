@@ -36,7 +36,7 @@ def attacker(orlopd: Daemon, image: str, secret: Path, tmp_path: Path) -> Iterat
     if BUSYBOX is None:
         pytest.skip("needs busybox-static")
     files = {path: Path(path).read_text() for path in HOST_FILES}
-    before = leaks.traces(orlopd)
+    before = leaks.settled(orlopd)
     attack = Attacker(orlopd, tmp_path)
     yield attack
     assert orlopd.answers(), orlopd.log_tail()

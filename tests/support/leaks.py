@@ -18,7 +18,7 @@ Traces = dict[str, list[str]]
 PATIENCE = 15.0
 """Seconds that clean-up behind the answer may take."""
 
-_CALM = 1.0
+_CALM = 0.5
 
 
 def traces(daemon: Daemon) -> Traces:
@@ -41,7 +41,7 @@ def traces(daemon: Daemon) -> Traces:
 
 
 def settled(daemon: Daemon) -> Traces:
-    """Return the traces once they have stayed as they are for a second: what ends behind its answer has ended."""
+    """Return the traces once they have stayed as they are for a moment: what ends behind its answer has ended."""
     deadline = time.monotonic() + PATIENCE
     found, since = traces(daemon), time.monotonic()
     while time.monotonic() - since < _CALM and time.monotonic() < deadline:

@@ -13,6 +13,7 @@ import msgspec
 from orlop.model.api.container import ContainerConfig, EndpointSettings, HostConfig
 
 __all__ = [
+    "BuildStepRecord",
     "ContainerRecord",
     "ContainerState",
     "EndpointRecord",
@@ -175,3 +176,24 @@ class Rootfs(Record, frozen=True, kw_only=True):
     upper: str
     work: str
     options: tuple[str, ...] = ()
+
+
+class BuildStepRecord(Record, frozen=True, kw_only=True):
+    """A step that was carried out, and what came of it: the build cache. It keeps its layer as an image does.
+
+    `parts` are the inputs that the key was made of, by sort and name, for telling what changed; `files` names the list
+    of files behind those of them that are many. `boot_id` is the kernel's while the layer may not be on the disk yet.
+    """
+
+    key: str
+    layer: LayerRecord
+    base: tuple[LayerRecord, ...] = ()
+    description: str = ""
+    kind: str = "regular"  # Docker's types of build cache: regular, source.local, exec.cachemount, …
+    created_at: int = 0
+    used_at: int = 0
+    uses: int = 0
+    seconds: float = 0.0
+    parts: dict[str, str] = msgspec.field(default_factory=dict)
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    boot_id: str = ""

@@ -57,6 +57,10 @@ class Ground:
             self._imply(path, mtime)
             return self.existing(path)
 
+    def knows(self, path: str) -> bool:
+        """Tell whether `path` is a directory that this layer has an entry for, and still is."""
+        return not path or path in self._directories
+
     def existing(self, path: str) -> int:
         """Return the directory `path`, open and cached. Raises `OSError`."""
         fd = self._parents.get(path)
@@ -81,13 +85,13 @@ class Ground:
     def remember(self, path: str, attributes: DirectoryAttributes) -> None:
         """Set the attributes of the directory `path` at the end."""
         self._directories[path] = attributes
-        self._keep(len(path) + sum(map(len, attributes.xattrs.values())))
+        self.keep(len(path) + sum(map(len, attributes.xattrs.values())))
 
     def note(self, path: str) -> None:
         """Note that this layer has `path`: on a view its whiteouts mean only what is below."""
         while self.on_view and path and path not in self._made:
             self._made.add(path)
-            self._keep(len(path))
+            self.keep(len(path))
             path = path.rpartition("/")[0]
 
     def white_out(self, parent: int, name: str, path: str, mtime: int) -> None:
@@ -98,7 +102,7 @@ class Ground:
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
             self.whiteouts.add(path)
-            self._keep(len(path))
+            self.keep(len(path))
         except FileExistsError:
             # Only what is below is meant. A file of this layer hides it already, a directory must be made to.
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -203,7 +207,8 @@ class Ground:
         self.make_directory(parent, name, path, DirectoryAttributes(_IMPLIED_MODE, 0, 0, mtime, {}, implied=True))
         self.note(path)
 
-    def _keep(self, size: int) -> None:
+    def keep(self, size: int) -> None:
+        """Count `size` bytes that are remembered to the end. Raises `InvalidArgument` when they are too many."""
         self._memory -= size
         if self._memory < 0:
-            raise InvalidArgument("the layer has too many directories to remember")
+            raise InvalidArgument("the layer has too many names to remember")

@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from orlop.linux.filesystem import clear_protection, syncfs
+from orlop.linux.filesystem import clear_protection, spread, syncfs
 from orlop.linux.tree import Stopped, remove_tree
 
 __all__ = ["Scratch"]
@@ -33,6 +33,7 @@ class Scratch:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread(path)  # each layer begins in here
         self._numbers = itertools.count()
         self._prefix = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._queue: queue.SimpleQueue[Path | threading.Event | None] = queue.SimpleQueue()

@@ -10,7 +10,9 @@ the layer. One that does not must be applied on top of what is below (`on_view`)
 ones' modes. `unpack` tells of the first (`Unpacked.alone`), which the lowest layer may do without harm, and raises
 `NeedsParents` for what cannot be done at all without them.
 
-There is no sync here, and modes and times of directories are set at the end, when nothing changes in them any more.
+Small files are made by a `Crew`, unless the order matters: when another entry has had the name, or the directory has
+none yet. There is no sync here. Modes and times of directories are set at the end, when nothing changes in them any
+more.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from orlop.errors import InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind, TarError
 from orlop.formats.tar.reader import TarReader
 from orlop.formats.tar.whiteout import META_PREFIX, OPAQUE, removed_name
-from orlop.image.attributes import MAX_NAME, DirectoryAttributes, normalized, owner, set_xattr
+from orlop.image.attributes import MAX_NAME, DirectoryAttributes, normalized, owner
+from orlop.image.crew import CREATE, SMALL, Crew, NewFile, dress
 from orlop.image.ground import Ground, NeedsParents
 
 __all__ = ["Limits", "NeedsParents", "Unpacked", "unpack"]
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAME_SIZE = 64  # bytes that remembering a name costs
 _ARCHIVE_ERRORS = frozenset(
     (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EMLINK, errno.EPERM, errno.ERANGE, errno.E2BIG, errno.ENOTDIR)
 )
@@ -61,18 +64,23 @@ def unpack(reader: TarReader, root: int, *, on_view: bool = False, limits: Limit
     """
     limits = limits or Limits()
     ground = Ground(root, on_view, limits.memory)
+    crew = Crew()
     try:
-        return _Unpacker(reader, ground, limits).run()
+        return _Unpacker(reader, ground, crew, limits).run()
     finally:
+        crew.close()
         ground.forget()
 
 
 class _Unpacker:
-    def __init__(self, reader: TarReader, ground: Ground, limits: Limits) -> None:
+    def __init__(self, reader: TarReader, ground: Ground, crew: Crew, limits: Limits) -> None:
         self.reader = reader
         self.ground = ground
+        self.crew = crew
         self.limits = limits
         self.result = Unpacked()
+        self.names: set[int] = set()  # hashes of all paths that entries have had: one too many does no harm
+        self.straight = True  # no entry was reached by a link to a directory, so that every file has one path
 
     def run(self) -> Unpacked:
         while (entry := self.reader.next()) is not None:
@@ -87,6 +95,7 @@ class _Unpacker:
                 if error.errno not in _ARCHIVE_ERRORS:
                     raise
                 raise TarError(f"cannot unpack {entry.name[:200]!r}: {error.strerror}") from error
+        self.crew.drain()
         self.ground.finish()
         self.result.alone = self.ground.alone
         return self.result
@@ -97,10 +106,12 @@ class _Unpacker:
             self.set_root(entry)
             return
         parent_path, _, name = path.rpartition("/")
+        if self.hand_over(entry, path, parent_path, name):
+            return
         if name.startswith(".wh."):
             self.apply_whiteout(entry, parent_path, name)
             return
-        parent = self.ground.parent(parent_path, entry.mtime)
+        parent = self.parent(parent_path, entry.mtime)
         self.ground.note(path)
         kind = entry.kind
         if kind is Kind.FILE:
@@ -116,25 +127,51 @@ class _Unpacker:
         else:
             raise TarError(f"unhandled tar header type {entry.typeflag[0]}")
 
+    def hand_over(self, entry: Entry, path: str, parent_path: str, name: str) -> bool:
+        """Leave a file to the crew if nothing depends on when it is made; else wait until all others are."""
+        if self.ground.on_view:
+            return False
+        fresh = self.straight and hash(path) not in self.names and not self.ground.knows(path)
+        fresh = fresh and self.ground.knows(parent_path) and name[:4] != ".wh."
+        self.note(path)
+        if fresh and entry.kind is Kind.FILE and entry.sparse is None and entry.size <= SMALL:
+            self.count(entry.size)
+            parent = self.ground.parent(parent_path, entry.mtime)
+            data = b"".join(self.reader.body())
+            file = NewFile(name, entry.mode, owner(entry), entry.mtime, entry.xattrs, data)
+            self.crew.add(parent_path, parent, file)
+            return True
+        if not (fresh and entry.kind in (Kind.DIRECTORY, Kind.SYMLINK)):
+            self.crew.drain()
+        return False
+
+    def parent(self, path: str, mtime: int) -> int:
+        """Return the directory `path`, open; it is made if it is missing."""
+        directory = self.ground.parent(path, mtime)
+        self.straight = self.straight and self.ground.knows(path)
+        return directory
+
+    def note(self, path: str) -> None:
+        """Note that there is something of this name now."""
+        mark = hash(path)
+        if mark not in self.names:
+            self.ground.keep(_NAME_SIZE)
+            self.names.add(mark)
+
     def make_file(self, entry: Entry, parent: int, name: str, path: str) -> None:
         self.count(entry.size if entry.sparse is None else entry.stored)
         try:
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            fd = os.open(name, CREATE, 0o600, dir_fd=parent)
         except FileExistsError:
             self.ground.clear(parent, name, path)
-            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            fd = os.open(name, CREATE, 0o600, dir_fd=parent)
         try:
             if entry.sparse is None:
                 for part in self.reader.body():
                     _write(fd, part)
             else:
                 self.write_sparse(fd, entry)
-            if entry.uid or entry.gid:
-                os.fchown(fd, *owner(entry))
-            os.fchmod(fd, entry.mode)
-            for key, value in entry.xattrs.items():
-                set_xattr(fd, key, value)
-            os.utime(fd, ns=(entry.mtime, entry.mtime))
+            dress(fd, entry.mode, owner(entry), entry.mtime, entry.xattrs)
         finally:
             os.close(fd)
 
@@ -192,7 +229,7 @@ class _Unpacker:
             if (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino):
                 return
             self.ground.clear(parent, name, path)
-            self.make_link(entry, self.ground.parent(path.rpartition("/")[0], entry.mtime), name, path)
+            self.make_link(entry, self.parent(path.rpartition("/")[0], entry.mtime), name, path)
 
     def make_node(self, entry: Entry, parent: int, name: str, path: str) -> None:
         kind = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}[entry.kind]
@@ -210,7 +247,7 @@ class _Unpacker:
 
     def apply_whiteout(self, entry: Entry, parent_path: str, name: str) -> None:
         if name == OPAQUE:
-            self.ground.cover(parent_path, self.ground.parent(parent_path, entry.mtime))
+            self.ground.cover(parent_path, self.parent(parent_path, entry.mtime))
             return
         if name.startswith(META_PREFIX):
             return
@@ -218,7 +255,9 @@ class _Unpacker:
         if not removed:
             raise TarError(f"invalid whiteout {entry.name!r}")
         path = f"{parent_path}/{removed}" if parent_path else removed
-        self.ground.white_out(self.ground.parent(parent_path, entry.mtime), removed, path, entry.mtime)
+        if not self.ground.on_view:
+            self.note(path)
+        self.ground.white_out(self.parent(parent_path, entry.mtime), removed, path, entry.mtime)
 
     def set_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:

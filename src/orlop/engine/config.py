@@ -48,3 +48,4 @@ class EngineConfig:
     max_concurrent_uploads: int = 5
     max_download_attempts: int = 5
     hosts: tuple[str, ...] = ()
+    build_insecure: bool = False  # steps of builds may ask for `--security=insecure`

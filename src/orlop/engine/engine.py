@@ -203,9 +203,11 @@ class Engine:
 
     def _kill_rest(self, container_id: str) -> None:
         """Kill whatever runs in a container's cgroup; runs in a thread, when its shim died."""
-        container = self.containers.get(container_id)
+        container, guest = self.containers.get(container_id), self.supervisor.guests.get(container_id)
         if container:
             cgroup.open_cgroup(self.cgroup_path(container.record)).kill()
+        elif guest:
+            cgroup.open_cgroup(guest.cgroup_path).kill()
 
     def network_id(self, name: str) -> str:
         """Return the id of a predefined network: the same for the life of the data root."""

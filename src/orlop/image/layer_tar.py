@@ -35,10 +35,11 @@ _BLOCK = 256 << 10
 class LayerTar:
     """The layer that an upper directory would be, as it was when this was made by `opened`."""
 
-    def __init__(self, upper: int, below: int, steps: list[Step]) -> None:
+    def __init__(self, upper: int, below: int, steps: list[Step], latest: int | None = None) -> None:
         self._upper = upper
         self._below = below
         self._steps = steps
+        self._latest = latest
 
     @property
     def empty(self) -> bool:
@@ -48,7 +49,7 @@ class LayerTar:
     def write(self, write: Write) -> None:
         """Give the archive to `write`, piece by piece. Raises `OSError`."""
         output = TarOutput(write)
-        packer = Packer(output)
+        packer = Packer(output, self._latest)
         with _Place(self._upper) as place:
             for step in self._steps:
                 parent, _, name = step.path.rpartition("/")
@@ -68,11 +69,16 @@ class LayerTar:
 
 @contextmanager
 def opened(
-    rootfs: Rootfs, mount_points: Collection[str], stopped: Callable[[], bool] = lambda: False
+    rootfs: Rootfs,
+    mount_points: Collection[str],
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    latest: int | None = None,
 ) -> Iterator[LayerTar]:
     """Look at an upper directory and plan its layer; `mount_points` are absolute paths, as the container sees them.
 
-    `stopped` is asked now and then whether to give up. Raises `OSError`, and `Conflict` for what no layer can hold.
+    `stopped` is asked now and then whether to give up. What is younger than `latest` (seconds since the epoch) gets
+    that time. Raises `OSError`, and `Conflict` for what no layer can hold.
     """
     with ExitStack() as stack:
         upper = stack.enter_context(sealed(rootfs.upper))
@@ -81,7 +87,7 @@ def opened(
         points = {place for path in mount_points if (place := _resolved(view, path))}
         with _Place(below) as beside:
             seen = list(_Reader(upper, beside, stopped).read())
-        yield LayerTar(upper, below, plan(seen, points))
+        yield LayerTar(upper, below, plan(seen, points), latest)
 
 
 class _Reader:

@@ -19,7 +19,7 @@ from orlop.image.content import sync_directory
 from orlop.image.scratch import Scratch
 from orlop.linux.filesystem import exchange
 from orlop.linux.tree import measure
-from orlop.model.record import ImageRecord
+from orlop.model.record import ImageRecord, LayerRecord
 
 __all__ = ["Layers", "chain_name", "diff_name"]
 
@@ -129,9 +129,13 @@ class Layers:
 
     def names_of(self, record: ImageRecord) -> list[str]:
         """Return the names of an image's layers, bottom first. Raises `errors.Internal` if one is gone."""
-        names = self.find([layer.diff_id for layer in record.layers])
+        return self.names_of_chain(record.layers, f"image {record.id}")
+
+    def names_of_chain(self, layers: Sequence[LayerRecord], owner: str) -> list[str]:
+        """Return the names of `layers`, bottom first. Raises `errors.Internal` if one of that `owner` is gone."""
+        names = self.find([layer.diff_id for layer in layers])
         if None in names:
-            raise Internal(f"a layer of image {record.id} is missing; check the data root")
+            raise Internal(f"a layer of {owner} is missing; check the data root")
         return [name for name in names if name is not None]
 
     def directories(self, record: ImageRecord) -> tuple[str, ...]:

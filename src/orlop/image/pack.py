@@ -51,10 +51,11 @@ def capability(path: int | str) -> bytes:
 
 
 class Packer:
-    """Writes the files of one tree to an archive."""
+    """Writes the files of one tree to an archive; what is younger than `latest` (seconds) gets that time."""
 
-    def __init__(self, output: TarOutput) -> None:
+    def __init__(self, output: TarOutput, latest: int | None = None) -> None:
         self._output = output
+        self._latest = latest
         self._first: dict[tuple[int, int], str] = {}  # inode → path of its first name
 
     def add(self, path: str, directory: int, name: str, status: os.stat_result) -> bool:
@@ -68,11 +69,11 @@ class Packer:
         if kind is not Kind.DIRECTORY and status.st_nlink > 1:
             first = self._first.get((status.st_dev, status.st_ino))
             if first is not None:
-                self._output.add(_entry(first, path, Kind.LINK, status))
+                self._output.add(self._entry(first, path, Kind.LINK, status))
                 return True
         if kind is Kind.FILE:
             return self._add_file(path, directory, name)
-        entry = _entry("", path, kind, status)
+        entry = self._entry("", path, kind, status)
         if kind is Kind.SYMLINK:
             try:
                 entry.linkname = os.readlink(name, dir_fd=directory)
@@ -95,7 +96,7 @@ class Packer:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return False
-            entry = _entry("", path, Kind.FILE, status)
+            entry = self._entry("", path, Kind.FILE, status)
             entry.size = status.st_size
             value = capability(fd)
             if value:
@@ -107,6 +108,21 @@ class Packer:
             return True
         finally:
             os.close(fd)
+
+    def _entry(self, target: str, path: str, kind: Kind, status: os.stat_result) -> Entry:
+        seconds = status.st_mtime_ns // 10**9
+        entry = Entry(
+            name=path,
+            kind=kind,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime=(seconds if self._latest is None else min(seconds, self._latest)) * 10**9,
+            linkname=target,
+        )
+        if kind in (Kind.CHAR, Kind.BLOCK):
+            entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        return entry
 
     def _note(self, path: str, kind: Kind, status: os.stat_result) -> None:
         if kind is not Kind.DIRECTORY and status.st_nlink > 1:
@@ -144,18 +160,3 @@ def _next_data(fd: int, position: int, size: int) -> tuple[int, int]:
             raise
         return size, size
     return min(start, size), min(end, size)
-
-
-def _entry(target: str, path: str, kind: Kind, status: os.stat_result) -> Entry:
-    entry = Entry(
-        name=path,
-        kind=kind,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime=status.st_mtime_ns // 10**9 * 10**9,
-        linkname=target,
-    )
-    if kind in (Kind.CHAR, Kind.BLOCK):
-        entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-    return entry

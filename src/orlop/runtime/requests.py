@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def start(launch: Launch) -> Message:
-    """Return ``start``, which travels with [ctl, the attached sockets, the ports' sockets].
+    """Return ``start``, which travels with [ctl, the attached sockets, the ports' sockets, the mounts].
 
     The specification's seccomp profile stays here: the shim gets the program that it was compiled to.
     """
@@ -39,6 +39,8 @@ def start(launch: Launch) -> Message:
             "network": launch.network,
             "attaches": [_attach(attach) for attach in launch.attaches],
             "ports": len(launch.port_fds),
+            "mounts": len(launch.mount_fds),
+            "tied": launch.tied,
         },
     }
 

@@ -71,6 +71,8 @@ class Launch:
     and ``additionalGroups`` (names or numbers), which are looked up in the container's own files. `seccomp` is the
     compiled program that `spec` asked for. `network` says that the new network namespace is to be connected
     by `TaskListener.connect_network` before the program is executed. `port_fds` are bound sockets that the shim holds.
+    `mount_fds` are detached mounts: a bind mount of the specification with the option ``x-orlop-given=N`` has the N-th
+    as its source. A `tied` container ends at once when this runtime goes, killed or not; nothing of it is written down.
     """
 
     id: str
@@ -83,6 +85,8 @@ class Launch:
     network: bool = False
     attaches: tuple[Attach, ...] = ()
     port_fds: tuple[int, ...] = ()
+    mount_fds: tuple[int, ...] = ()
+    tied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

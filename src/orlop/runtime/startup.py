@@ -48,7 +48,8 @@ class Startup:
     def __init__(self, owner: Owner, launch: Launch) -> None:
         self._owner = owner
         self._launch = launch
-        self._frame = requests.encode(requests.start(launch), 1 + len(launch.attaches) + len(launch.port_fds))
+        self._lent_fds = (*launch.port_fds, *launch.mount_fds)
+        self._frame = requests.encode(requests.start(launch), 1 + len(launch.attaches) + len(self._lent_fds))
         self._attach_fds = [attach.fd for attach in launch.attaches]
         self._network: asyncio.Task[Any] | None = None
         self._error: BaseException | None = None  # why we aborted
@@ -67,7 +68,7 @@ class Startup:
         self._ctl = Connection(ours, self._message, self._lost)
         try:
             with theirs:
-                launcher.send_frame(self._frame, (theirs.fileno(), *self._attach_fds, *self._launch.port_fds))
+                launcher.send_frame(self._frame, (theirs.fileno(), *self._attach_fds, *self._lent_fds))
         except ConnectionLost:
             self._ctl.close()
             raise Unspoken from None

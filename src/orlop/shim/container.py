@@ -4,7 +4,8 @@ It is told by the starter how the streams are (``streams``), perhaps before the 
 (``running``). It needs nobody: peers come and go, and how the container ended is on the disk before anyone is told.
 
 If the shim is killed, the kernel kills the first process and with it the whole pid namespace; what is left of a
-container with the host's pid namespace is for orlopd to find by its cgroup.
+container with the host's pid namespace is for orlopd to find by its cgroup. A *tied* container (a step of a build)
+needs somebody: it is killed when the last peer has gone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Container:
     def __init__(self, starter: socket.socket | None, received: list[tuple[bytes, list[int]]] | None = None) -> None:
         """Take over what a starter will send, or what it has sent."""
         self._loop = Loop()
-        self._server = Server(self._loop, self._request, self._greet, lambda _: None)
+        self._server = Server(self._loop, self._request, self._greet, lambda _: self._end_if_untied())
         self._streams: Streams | None = None
         self._log: Journal | None = None
         self._running = False
@@ -59,6 +60,7 @@ class Container:
         self._started_at = 0
         self._status: int | None = None  # of wait(2)
         self._own_pid_namespace = True
+        self._tied = False
         self._ports: list[int] = []
         self._run_dir: RunDirectory | None = None
         self._cgroup = ContainerCgroup("")
@@ -126,6 +128,7 @@ class Container:
         self._start_ticks = message["start_ticks"]
         self._started_at = message["started_at"]
         self._own_pid_namespace = message["own_pid_namespace"]
+        self._tied = message["tied"]
         self._cgroup = ContainerCgroup(message["cgroup"])
         self._running = True
         if not self._own_pid_namespace:
@@ -153,6 +156,12 @@ class Container:
             self._tell_detached(attach_id)
         if self._pid in self._statuses:
             self._init_ended(self._statuses.pop(self._pid))
+        self._end_if_untied()
+
+    def _end_if_untied(self) -> None:
+        """Kill a container that is tied to its daemon when that has gone; the kernel kills what it has started."""
+        if self._tied and self._server.alone and process.is_child(self._pid):
+            os.kill(self._pid, signal.SIGKILL)
 
     def _starter_gone(self) -> None:
         """The starter has ended. If it did not say that the program runs, nothing is left to do."""
@@ -223,7 +232,8 @@ class Container:
         ending = self._ending()
         assert self._run_dir is not None
         try:
-            self._run_dir.write_exit(ending)
+            if not self._tied:
+                self._run_dir.write_exit(ending)
         except OSError as error:  # a full disk: who listens learns it all the same
             ending["error"] = f"the end could not be written down: {error.strerror}"
         if self._cgroup.news_of_oom():  # the end was quicker than the kernel's word

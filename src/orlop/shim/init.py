@@ -25,7 +25,10 @@ __all__ = ["Bundle", "start"]
 
 
 class Bundle(NamedTuple):
-    """What the first process is made of. `streams` are its ends of the pipes (-1: no stdin); None with a terminal."""
+    """What the first process is made of. `streams` are its ends of the pipes (-1: no stdin); None with a terminal.
+
+    `mounts` are the detached mounts that came with the request.
+    """
 
     id: str
     spec: dict[str, Any]
@@ -33,6 +36,7 @@ class Bundle(NamedTuple):
     run_dir: str
     spaces: NamespacePlan
     network: bool
+    mounts: tuple[int, ...]
     streams: tuple[int, int, int] | None
     seccomp: bytes | None
 
@@ -170,7 +174,7 @@ def _write_sysctl(directory: int, path: str, value: str) -> None:
 
 def _make_rootfs(bundle: Bundle, cgroup: _CgroupGate) -> Rootfs:
     entries = bundle.spec.get("mounts") or []
-    rootfs = Rootfs(bundle.layers, bundle.run_dir)
+    rootfs = Rootfs(bundle.layers, bundle.run_dir, bundle.mounts)
     rootfs.clone_sources(entries)
     rootfs.mount_root()
     rootfs.mount_all(entries, cgroup.mounts)

@@ -33,7 +33,7 @@ _PROPAGATION = {
     "slave": mount.MS_SLAVE,
     "unbindable": mount.MS_UNBINDABLE,
 }
-_FIELDS = {"x-orlop-beneath": "beneath", "x-orlop-namespace": "namespace"}
+_FIELDS = {"x-orlop-beneath": "beneath", "x-orlop-namespace": "namespace", "x-orlop-given": "given"}
 _WITHOUT_EFFECT = frozenset(("defaults", "async", "silent", "loud", "nomand", "nolazytime", "norelatime"))
 
 
@@ -42,7 +42,8 @@ class MountPlan(NamedTuple):
 
     The source of a bind mount is a path of the host, which is trusted. With `beneath` it is that path inside the
     directory `source`, with `namespace` (a path) it is `source` as that mount namespace sees it: both are found
-    without leaving the directory or the root of the namespace, whatever links a container has put there.
+    without leaving the directory or the root of the namespace, whatever links a container has put there. With `given`
+    (a number) the source is a mount that came with the request, or the path `beneath` in it.
     """
 
     destination: str
@@ -57,6 +58,7 @@ class MountPlan(NamedTuple):
     data: tuple[tuple[str, str | None], ...] = ()
     beneath: str = ""
     namespace: str = ""
+    given: str = ""
 
 
 def parse(entry: dict[str, Any]) -> MountPlan:

@@ -12,7 +12,7 @@ __all__ = ["StartRequest", "attach_request", "parse", "seccomp_program"]
 
 
 class StartRequest(NamedTuple):
-    """What to start. The descriptors are ours: the control socket, clients' sockets, the ports' sockets."""
+    """What to start. The descriptors are ours: the control socket, clients' and ports' sockets, detached mounts."""
 
     id: str
     spec: dict[str, Any]
@@ -30,6 +30,8 @@ class StartRequest(NamedTuple):
     ctl: int
     attaches: tuple[tuple[AttachRequest, int], ...]
     ports: tuple[int, ...]
+    mounts: tuple[int, ...]
+    tied: bool
 
 
 def parse(message: Message, fds: list[int]) -> StartRequest:
@@ -37,7 +39,8 @@ def parse(message: Message, fds: list[int]) -> StartRequest:
     try:
         launch = message["launch"]
         attaches = launch.get("attaches") or []
-        if len(fds) != 1 + len(attaches) + int(launch.get("ports") or 0):
+        mounts = len(fds) - int(launch.get("mounts") or 0)  # where they begin
+        if mounts != 1 + len(attaches) + int(launch.get("ports") or 0):
             raise WireError(f"{len(fds)} descriptors with a start of {len(attaches)} clients")
         stdio, log = launch["stdio"], launch["log"]
         height, width = stdio.get("size") or (0, 0)
@@ -57,7 +60,9 @@ def parse(message: Message, fds: list[int]) -> StartRequest:
             network=bool(launch.get("network")),
             ctl=fds[0],
             attaches=tuple(zip(map(attach_request, attaches), fds[1:], strict=False)),
-            ports=tuple(fds[1 + len(attaches) :]),
+            ports=tuple(fds[1 + len(attaches) : mounts]),
+            mounts=tuple(fds[mounts:]),
+            tied=bool(launch.get("tied")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WireError(f"a start message lacks something: {error!r}") from error

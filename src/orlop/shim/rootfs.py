@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno as numbers
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orlop.linux import mount, namespace, openat2, process
@@ -38,11 +38,12 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 class Rootfs:
     """The tree while it is built. `fd` is its root directory."""
 
-    def __init__(self, layers: dict[str, Any], place: str) -> None:
+    def __init__(self, layers: dict[str, Any], place: str, given: Sequence[int] = ()) -> None:
         """Take a private mount namespace that was just made, and mount the overlay at `place`, a host directory.
 
-        Raises `StartError`.
+        `given` are detached mounts that `MountPlan.given` counts. Raises `StartError`.
         """
+        self._given = given
         self._sources: dict[int, int] = {}  # index of the mount: detached clone of its source
         self._layers = layers
         self._place = place
@@ -53,7 +54,7 @@ class Rootfs:
         """Clone the sources of bind mounts while they still are in the peer groups of the host's mounts."""
         for index, entry in enumerate(entries):
             plan = mounts.parse(entry)
-            if plan.kind == "bind":
+            if plan.kind == "bind" and not plan.given:
                 try:
                     self._sources[index] = _clone_source(plan)
                 except OSError as error:
@@ -131,10 +132,13 @@ class Rootfs:
 
     def _attach_overlay(self) -> int:
         lower, upper, work = self._layers["lower"], self._layers.get("upper", ""), self._layers.get("work", "")
-        options = [(key, value) for key, _, value in (text.partition("=") for text in self._layers.get("options", ()))]
+        words = (text.partition("=") for text in self._layers.get("options", ()))
+        options = [(key, value if equals else None) for key, equals, value in words]
         place = os.open(self._place, _DIRECTORY | os.O_CLOEXEC)
         try:
             self.masks.attach(place)  # the overlay comes on top of it
+            for fd in self._given:  # only what is in this namespace can be cloned
+                mount.move_mount(fd, place)
             if mount.knows_many_layers():
                 overlay = mount.detached_overlay(lower, upper, work, options)
                 mount.move_mount(overlay, place)
@@ -152,7 +156,7 @@ class Rootfs:
             if plan.kind == "remount":
                 self._remount(plan)
                 return
-            made = source if source is not None else _make(plan)
+            made = source if source is not None else self._make(plan)
             try:
                 self._change(made, plan)
                 self._attach(made, plan)
@@ -160,6 +164,14 @@ class Rootfs:
                 os.close(made)
         except OSError as error:
             raise _mount_error(plan, error) from error
+
+    def _make(self, plan: MountPlan) -> int:
+        """Return the detached mount that a plan asks for: of a new file system, or of something that is there."""
+        if plan.kind != "bind":
+            return mount.new_filesystem(plan.kind, plan.data, plan.set, plan.source or None)
+        if not plan.given:
+            return _clone_source(plan)
+        return _clone_in(self._given[int(plan.given)], plan.beneath or "/", plan)
 
     def _change(self, made: int, plan: MountPlan) -> None:
         flags, recursive = plan.propagation
@@ -287,9 +299,13 @@ def _clone_beneath(root: str, path: str, plan: MountPlan) -> int:
     """Clone `path`, in which a container may put links as it likes, without leaving the directory `root`."""
     root_fd = os.open(root, _DIRECTORY | os.O_CLOEXEC)
     try:
-        found = openat2.open_in_root(root_fd, path, os.O_PATH)
+        return _clone_in(root_fd, path, plan)
     finally:
         os.close(root_fd)
+
+
+def _clone_in(root_fd: int, path: str, plan: MountPlan) -> int:
+    found = openat2.open_in_root(root_fd, path, os.O_PATH)
     try:
         return _clone(plan, "", found)
     finally:
@@ -298,13 +314,6 @@ def _clone_beneath(root: str, path: str, plan: MountPlan) -> int:
 
 def _clone(plan: MountPlan, path: str, *directory: int) -> int:
     return mount.clone_tree(path, *directory, recursive=plan.recursive)
-
-
-def _make(plan: MountPlan) -> int:
-    """Return the detached mount that a plan asks for, of a new file system or of a path on the host."""
-    if plan.kind == "bind":
-        return _clone_source(plan)
-    return mount.new_filesystem(plan.kind, plan.data, plan.set, plan.source or None)
 
 
 def _mount_error(plan: MountPlan, error: OSError) -> StartError:

@@ -80,6 +80,11 @@ class Server:
         self._channels.append(channel)
         return channel
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is no peer."""
+        return not self._channels
+
     def broadcast(self, message: Message) -> None:
         """Tell every peer."""
         for channel in self._channels[:]:

@@ -181,6 +181,7 @@ class Starter:
             run_dir=start.run_dir,
             spaces=spaces,
             network=start.network,
+            mounts=start.mounts,
             streams=pipes,
             seccomp=start.seccomp,
         )
@@ -252,6 +253,8 @@ class Starter:
         started_at = time.time_ns()
         message = {"type": "started", "pid": self._pid, "start_ticks": self._start_ticks, "time": started_at}
         self._server.broadcast(message)
+        if self._done:  # nobody was there to hear it
+            return
         assert self._cgroup is not None
         watch = self._cgroup.watch_oom()
         listener, channels = self._server.release()
@@ -280,6 +283,7 @@ class Starter:
             started_at=started_at,
             cgroup=self._cgroup.path,
             own_pid_namespace="pid" in spaces.new,
+            tied=self._start.tied,
             oom=[watch.events, watch.rearm] if watch is not None else None,
             rests=[base64.b64encode(rest).decode() for _, rest, _ in channels],
         )
@@ -338,7 +342,7 @@ class Starter:
             channel.send({"type": "netns"}, (self._netns,))
 
     def _peer_lost(self, channel: Channel) -> None:
-        if channel is self._ctl and self._network_wanted:
+        if channel is self._ctl and (self._network_wanted or self._start.tied):
             self._fail(StartError("network", "the daemon has gone before the network was connected", plain=True))
 
     def _request(self, _: Channel, message: Message, fds: list[int]) -> dict[str, Any] | None:
@@ -358,6 +362,8 @@ class Starter:
         raise Refused("the container is not running yet", errno=_ESRCH)
 
     def _write_state(self, started_at: int) -> None:
+        if self._start.tied:  # nobody will take it back
+            return
         self._run_dir.write_state(
             {
                 "id": self._start.id,

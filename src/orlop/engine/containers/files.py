@@ -21,7 +21,7 @@ from orlop.model.api.container import HostConfig
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["check", "write"]
+__all__ = ["check", "put", "text_of_hosts", "text_of_resolv_conf", "write"]
 
 HOST_HOSTS = Path("/etc/hosts")
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
@@ -42,13 +42,14 @@ def write(engine: Engine, container: Container) -> None:
             if source.exists():
                 os.link(source, own)
         return
-    _put(directory / "hostname", record.config.hostname + "\n")
+    put(directory / "hostname", record.config.hostname + "\n")
     with refused():
-        _put(directory / "hosts", _hosts(engine, container))
-        _put(directory / "resolv.conf", _resolv(engine, container))
+        put(directory / "hosts", text_of_hosts(engine, container))
+        put(directory / "resolv.conf", text_of_resolv_conf(engine, container))
 
 
-def _hosts(engine: Engine, container: Container) -> str:
+def text_of_hosts(engine: Engine, container: Container) -> str:
+    """Return a container's ``/etc/hosts``. Raises ValueError for what cannot be in it."""
     record = container.record
     extra = [_extra(engine, entry) for entry in record.host_config.extra_hosts or []]
     linked = [HostEntry(address, tuple(names)) for address, names in links.host_entries(engine, record)]
@@ -73,7 +74,8 @@ def _extra(engine: Engine, entry: str) -> HostEntry:
     return HostEntry(engine.bridge.gateway(), (name,))
 
 
-def _resolv(engine: Engine, container: Container) -> str:
+def text_of_resolv_conf(engine: Engine, container: Container) -> str:
+    """Return a container's ``/etc/resolv.conf``. Raises ValueError for what cannot be in it."""
     host, config = container.record.host_config, engine.config
     return resolv.generate(
         resolv.parse(_host_resolv()),
@@ -115,7 +117,7 @@ def check(host: HostConfig) -> None:
         )
 
 
-def _put(path: Path, text: str) -> None:
+def put(path: Path, text: str) -> None:
     """Write in place: a restarted container's file may have been replaced by a link to nowhere, never followed."""
     path.unlink(missing_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orlop.engine.containers import events, networking
 from orlop.engine.containers import exec as exec_use_case
@@ -14,7 +14,18 @@ from orlop.runtime.runtime import Exit, Task
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["Supervisor"]
+__all__ = ["Guest", "Supervisor"]
+
+
+class Guest(Protocol):
+    """What runs under the engine's runtime and is no container that anybody sees: a step of a build."""
+
+    @property
+    def cgroup_path(self) -> str:
+        """The path of its cgroup below the root of each hierarchy."""
+
+    async def connect_network(self, netns_fd: int) -> dict[str, Any]:
+        """Connect the namespace, as `TaskListener.connect_network` does."""
 
 
 class Supervisor:
@@ -22,6 +33,7 @@ class Supervisor:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.guests: dict[str, Guest] = {}  # by id, between their launch and their end
 
     def follow(self, container: Container, task: Task) -> None:
         """Do what an exit asks for as soon as `task` ends."""
@@ -33,7 +45,9 @@ class Supervisor:
         task.exited.add_done_callback(ended)
 
     async def connect_network(self, container_id: str, netns_fd: int) -> dict[str, Any]:
-        """Connect the namespace of a container that is being started."""
+        """Connect the namespace of a container, or of a guest, that is being started."""
+        if guest := self.guests.get(container_id):
+            return await guest.connect_network(netns_fd)
         return await networking.connect(self._engine, container_id, netns_fd)
 
     def attached(self, container_id: str, attach_id: str) -> None:

@@ -11,16 +11,18 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from orlop.errors import Conflict, Internal, NotFound
 from orlop.image.layers import Layers
 from orlop.linux.mount import detached_overlay
 from orlop.linux.tree import measure
-from orlop.model.record import ImageRecord, Rootfs
+from orlop.model.record import ImageRecord, LayerRecord, Rootfs
 
 __all__ = ["OPTIONS", "OverlaySnapshots"]
 
@@ -58,13 +60,26 @@ class OverlaySnapshots:
         Raises `errors.Conflict` for more layers than the kernel takes.
         """
         state = _State(tuple(self._layers.names_of(record)), record.size)
-        rootfs = self._rootfs(container_id, state)
-        if len(rootfs.lower) > _MAX_LAYERS:
-            raise Conflict(f"the image has {len(rootfs.lower)} layers, the kernel takes {_MAX_LAYERS}")
+        rootfs = self._checked(self._rootfs(container_id, state))
         if self._states.get(container_id) != state:
             self._make(container_id, rootfs, state)
             self._states[container_id] = state
         return rootfs
+
+    def fresh(self, step_id: str, layers: Sequence[LayerRecord]) -> Rootfs:
+        """Make the root file system of a step of a build above `layers`, bottom first.
+
+        Nobody waits for it to be on the disk, and the program in it cannot either (the option ``volatile``): what is
+        to stay is read out of it. Raises `errors.Conflict` for more layers than the kernel takes.
+        """
+        state = _State(tuple(self._layers.names_of_chain(layers, "the step's base")), 0)
+        rootfs = self._checked(self._rootfs(step_id, state))
+        self._states[step_id] = state
+        (self._path / step_id).mkdir(mode=0o710, exist_ok=True)
+        os.mkdir(rootfs.upper, 0o700)
+        self._set_root_attributes(rootfs)
+        os.mkdir(rootfs.work, 0o700)
+        return msgspec.structs.replace(rootfs, options=(*rootfs.options, "volatile"))
 
     def remove(self, container_id: str) -> None:
         """Remove the container's directory, with its log and files; nothing happens if there is none."""
@@ -141,6 +156,12 @@ class OverlaySnapshots:
         directory = self._path / container_id
         lower = self._layers.stack(state.layers)
         return Rootfs(lower=lower, upper=str(directory / "upper"), work=str(directory / "work"), options=_OPTION_WORDS)
+
+    @staticmethod
+    def _checked(rootfs: Rootfs) -> Rootfs:
+        if len(rootfs.lower) > _MAX_LAYERS:
+            raise Conflict(f"the image has {len(rootfs.lower)} layers, the kernel takes {_MAX_LAYERS}")
+        return rootfs
 
     def _make(self, container_id: str, rootfs: Rootfs, state: _State) -> None:
         directory = self._path / container_id

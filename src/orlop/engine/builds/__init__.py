@@ -1,0 +1,1 @@
+"""Builds: what the engine does for `orlop.build`, and what users ask of builds and their cache."""

@@ -1,0 +1,113 @@
+"""RUN: a command in a container of its own, and a layer of what it has changed.
+
+The container stands on a fresh upper directory above the base's layers. When its program has ended with 0, that
+directory is read as a layer; the container's remains (address, cgroup, directories) go in the background, and the next
+step does not wait for that. Whoever ends a build waits for all of it: `Executor.settled`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orlop.build.request import Limits
+from orlop.build.worker import ExecFailed, ExecJob, Made, Sink
+from orlop.engine.builds import exec_record
+from orlop.engine.builds.exec_container import StepContainer
+from orlop.engine.builds.exec_layer import read_layer
+from orlop.engine.builds.exec_output import Output
+from orlop.errors import Error
+from orlop.formats import identity
+from orlop.image.apart import apart
+from orlop.image.leases import Lease
+from orlop.model.record import LayerRecord, Rootfs
+from orlop.runtime.runtime import Exit
+
+if TYPE_CHECKING:
+    from orlop.engine.engine import Engine
+
+__all__ = ["Executor"]
+
+T = TypeVar("T")
+
+_MOUNT_POINTS = ("/dev", "/proc", "/sys", "/etc/hosts", "/etc/resolv.conf")
+"""Where every step has something mounted that an image may lack."""
+
+
+class Executor:
+    """Runs the commands of one build, any number at once."""
+
+    def __init__(self, engine: Engine, files: object, limits: Limits) -> None:
+        self._engine = engine
+        self._files = files
+        self._limits = limits
+        self._releasing: set[asyncio.Task[None]] = set()
+
+    async def execute(self, job: ExecJob, lease: Lease, sink: Sink) -> Made:
+        """Run the command and make the layer. Raises `ExecFailed` for an end with another code than 0, and
+        `errors.Error`; then, and when the caller is cancelled, nothing runs and nothing is left.
+        """
+        began = time.monotonic()
+        container_id = identity.new_id()
+        record = exec_record.make(job.node, container_id, self._limits, self._engine.config, self._engine.facts)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._release, self._remove_directory(container_id), container_id)
+            rootfs = self._engine.snapshots.fresh(container_id, job.base)
+            container = StepContainer(self._engine, record)
+            exit = await self._run(job, container, rootfs, sink)
+            if exit.code != 0:
+                raise ExecFailed(exit.code, oom_killed=exit.oom_killed)
+            layer = await self._read(job, lease, rootfs, _MOUNT_POINTS)
+        return Made(layer, time.monotonic() - began)
+
+    async def settled(self) -> None:
+        """Wait until all that steps have left behind is gone."""
+        while self._releasing:
+            await asyncio.wait(self._releasing)
+
+    async def _run(self, job: ExecJob, container: StepContainer, rootfs: Rootfs, sink: Sink) -> Exit:
+        """Run the command to its end, or to that of the caller's patience; all its output has come then."""
+        sink.container(container.id)
+        try:
+            launch = await container.prepare(rootfs, environment=exec_record.environment(job.node))
+            output = Output(sink)
+            try:
+                await container.launch(launch, output.attach)
+                exit = await container.ended()
+                await output.ended()
+                return exit
+            finally:
+                output.close()
+        finally:
+            self._release(container.release(), container.id)
+
+    async def _read(self, job: ExecJob, lease: Lease, rootfs: Rootfs, mount_points: tuple[str, ...]) -> LayerRecord:
+        depot, stopped = self._engine.images.depot, threading.Event()
+        return await _finished(
+            lambda: read_layer(depot, lease, job.base, rootfs, mount_points, stopped, job.epoch), stopped.set
+        )
+
+    async def _remove_directory(self, container_id: str) -> None:
+        self._engine.snapshots.remove(container_id)
+
+    def _release(self, work: Coroutine[Any, Any, None], container_id: str) -> None:
+        """Let `work` go on behind the step."""
+        task = self._engine.spawn(work, f"release of step {container_id[:12]}")
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+
+async def _finished(work: Callable[[], T], stop: Callable[[], None]) -> T:
+    """Do `work` in a thread; when the caller is cancelled, `stop` it and wait for its end all the same."""
+    working = apart(work, "build-layer")
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stop()
+        with suppress(Error, OSError):
+            await working
+        raise

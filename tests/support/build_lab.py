@@ -1,0 +1,149 @@
+"""An engine in this process for tests of what builds do below the API: in a thread that has a network of its own.
+
+A socket belongs to the namespace of the thread that made it, and threads and processes are made in that of their
+maker: so a whole engine, with its launcher, is where the thread is that opened it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orlop.build.graph import Exec
+from orlop.build.request import Limits
+from orlop.build.worker import ExecJob, FileSystem, Made
+from orlop.engine.builds.execute import Executor
+from orlop.engine.config import EngineConfig
+from orlop.engine.engine import Engine
+from orlop.engine.images.load import load
+from orlop.image.leases import Lease
+from orlop.linux.namespace import CLONE_NEWNET, setns
+from orlop.model.record import LayerRecord
+from support.netns import NetworkNamespace, network_namespace
+
+__all__ = ["Lab", "RecordingSink", "build_lab"]
+
+T = TypeVar("T")
+
+ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+
+
+class RecordingSink:
+    """Keeps what a job tells."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[int, bytes]] = []
+        self.containers: list[str] = []
+        self.heard = asyncio.Event()
+
+    def output(self, stream: int, data: bytes) -> None:
+        self.written.append((stream, data))
+        self.heard.set()
+
+    def container(self, container_id: str) -> None:
+        self.containers.append(container_id)
+
+    def transfer(self, id: str, current: int, total: int, *, done: bool = False) -> None:
+        raise AssertionError(f"{id}: a command transfers nothing")
+
+    def text(self, stream: int = 1) -> str:
+        return b"".join(data for number, data in self.written if number == stream).decode()
+
+
+class Lab:
+    """An engine with one image, busybox, and an executor; `do` has a coroutine run where the engine is."""
+
+    engine: Engine
+    executor: Executor
+    base: FileSystem
+    lease: Lease
+
+    def __init__(self, root: Path, netns: NetworkNamespace) -> None:
+        self.root = root
+        self.netns = netns
+        self.loop = asyncio.new_event_loop()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end on the engine's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(120)
+
+    async def open(self, archive: Path, config: EngineConfig) -> None:
+        self.engine = await Engine.open(config)
+        async for _ in load(self.engine, _blocks(archive)):
+            pass
+        self.base = next(iter(self.engine.images)).layers
+        self.lease = self.engine.images.lease()
+        self.executor = Executor(self.engine, None, Limits())
+
+    async def close(self) -> None:
+        await self.executor.settled()
+        await asyncio.to_thread(self.lease.release)
+        await self.engine.close()
+
+    async def run(self, script: str, base: FileSystem | None = None, **fields: Any) -> tuple[Made, RecordingSink]:
+        """Run a shell script as a step; return what came of it and what it told."""
+        sink = RecordingSink()
+        return await self.execute(self.step(script, **fields), base, sink), sink
+
+    async def execute(self, node: Exec, base: FileSystem | None, sink: RecordingSink, **fields: Any) -> Made:
+        """Run a step."""
+        job = ExecJob(node, self.base if base is None else base, fields.pop("nodes", {}), **fields)
+        return await self.executor.execute(job, self.lease, sink)
+
+    def step(self, script: str, **fields: Any) -> Exec:
+        """Return the node of a shell script."""
+        return Exec(0, ("/bin/sh", "-c", script), **{"environment": ENVIRONMENT, "directory": "/", **fields})
+
+    def tree(self, layer: LayerRecord) -> Path:
+        """Return where a layer that stands alone lies."""
+        return self.engine.images.layers.path / layer.diff_id.replace(":", "-")
+
+
+@contextmanager
+def build_lab(archive: Path, **config: Any) -> Iterator[Lab]:
+    """Open an engine with the image of `archive`; close it, and leave nothing of it."""
+    with network_namespace() as netns:
+        root = Path(tempfile.mkdtemp(prefix="orlop-build-"))
+        lab = Lab(root, netns)
+        thread = threading.Thread(target=lambda: _serve(lab), name="build-lab")
+        thread.start()
+        try:
+            lab.do(lab.open(archive, EngineConfig(data_root=root / "data", exec_root=root / "run", **config)))
+            yield lab
+        finally:
+            lab.do(lab.close())
+            lab.loop.call_soon_threadsafe(lab.loop.stop)
+            thread.join()
+            _remove_cgroups(lab.engine.instance)
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def _serve(lab: Lab) -> None:
+    fd = os.open(lab.netns.path, os.O_RDONLY | os.O_CLOEXEC)
+    setns(fd, CLONE_NEWNET)
+    os.close(fd)
+    asyncio.set_event_loop(lab.loop)
+    lab.loop.run_forever()
+    lab.loop.run_until_complete(lab.loop.shutdown_default_executor())
+    lab.loop.close()
+
+
+def _remove_cgroups(instance: str) -> None:
+    root = Path("/sys/fs/cgroup")
+    for parent in [*root.glob(f"orlop-{instance}"), *root.glob(f"*/orlop-{instance}")]:
+        for directory, _, _ in os.walk(parent, topdown=False):
+            with suppress(OSError):
+                os.rmdir(directory)
+
+
+async def _blocks(archive: Path) -> AsyncIterator[bytes]:
+    with archive.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block

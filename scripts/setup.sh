@@ -118,10 +118,13 @@ if have flock; then # one set-up at a time
     exec 9>.venv/.setup-lock
     flock 9
 fi
+# Bytecode makes a start several times quicker. A user who is not root could not write it, and some settings forbid it.
+compile_to_bytecode() { .venv/bin/python -m compileall -q -j 0 "$@" || say "warning: could not write bytecode"; }
 stamp=.venv/.setup-stamp
 wanted=$({ cat requirements.lock pyproject.toml scripts/setup.sh && pwd; } | sha256sum)
 if .venv/bin/python -I -c 'import orlop' >/dev/null 2>&1 && [ -x .venv/bin/orlopd ] &&
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    compile_to_bytecode src
     exit 0
 fi
 
@@ -140,5 +143,6 @@ export VIRTUAL_ENV="$PWD/.venv" UV_LINK_MODE=copy
     die "the packages of requirements.lock could not be installed (is the Python package index reachable?)"
 .venv/bin/uv pip install -q --no-deps --editable . || die "Orlop itself could not be installed into .venv"
 .venv/bin/python -I -c 'import orlop' || die "Orlop was installed but cannot be imported"
+compile_to_bytecode src .venv/lib
 printf '%s\n' "$wanted" >"$stamp"
 say "ready: .venv/bin/orlop and .venv/bin/orlopd"

@@ -16,13 +16,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orlop.build.graph import Exec
+from orlop.build.graph import Context, Exec
 from orlop.build.request import Limits
 from orlop.build.worker import ExecJob, FileSystem, Made
+from orlop.engine.builds.cache_mounts import CacheMounts
 from orlop.engine.builds.execute import Executor
+from orlop.engine.builds.kept import Kept
 from orlop.engine.config import EngineConfig
 from orlop.engine.engine import Engine
 from orlop.engine.images.load import load
+from orlop.errors import NotFound
 from orlop.image.leases import Lease
 from orlop.linux.namespace import CLONE_NEWNET, setns
 from orlop.model.record import LayerRecord
@@ -57,6 +60,19 @@ class RecordingSink:
         return b"".join(data for number, data in self.written if number == stream).decode()
 
 
+class Contexts:
+    """Contexts by their names: directories below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def materialize(self, context: Context, path: str) -> Path:
+        found = self.root / (context.name or "context") / path.strip("/")
+        if not found.exists():
+            raise NotFound(f'"{path}": not found')
+        return found
+
+
 class Lab:
     """An engine with one image, busybox, and an executor; `do` has a coroutine run where the engine is."""
 
@@ -80,9 +96,13 @@ class Lab:
             pass
         self.base = next(iter(self.engine.images)).layers
         self.lease = self.engine.images.lease()
-        self.executor = Executor(self.engine, None, Limits())
+        self.caches = CacheMounts(self.root / "data/build/mounts", self.engine.images.scratch)
+        self.kept = Kept(self.engine, self.caches)
+        self.contexts = Contexts(self.root)
+        self.executor = Executor(self.engine, self.contexts, Limits(), self.caches, self.kept)
 
     async def close(self) -> None:
+        await self.kept.close()
         await self.executor.settled()
         await asyncio.to_thread(self.lease.release)
         await self.engine.close()

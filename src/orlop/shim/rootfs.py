@@ -138,7 +138,8 @@ class Rootfs:
         try:
             self.masks.attach(place)  # the overlay comes on top of it
             for fd in self._given:  # only what is in this namespace can be cloned
-                mount.move_mount(fd, place)
+                if _is_directory(fd):
+                    mount.move_mount(fd, place)
             if mount.knows_many_layers():
                 overlay = mount.detached_overlay(lower, upper, work, options)
                 mount.move_mount(overlay, place)
@@ -171,7 +172,8 @@ class Rootfs:
             return mount.new_filesystem(plan.kind, plan.data, plan.set, plan.source or None)
         if not plan.given:
             return _clone_source(plan)
-        return _clone_in(self._given[int(plan.given)], plan.beneath or "/", plan)
+        given = self._given[int(plan.given)]
+        return _clone_in(given, plan.beneath or "/", plan) if _is_directory(given) else os.dup(given)
 
     def _change(self, made: int, plan: MountPlan) -> None:
         flags, recursive = plan.propagation
@@ -188,7 +190,7 @@ class Rootfs:
 
     def _attach(self, made: int, plan: MountPlan) -> None:
         """Find or make the target beneath the root and attach there."""
-        is_directory = stat.S_ISDIR(os.fstat(made).st_mode)
+        is_directory = _is_directory(made)
         if is_directory:
             rules = openat2.NO_SYMLINKS if plan.kind in _PLAIN_DIRECTORY else 0
             try:
@@ -201,7 +203,7 @@ class Rootfs:
         else:
             target = openat2.make_file(self.fd, plan.destination)
         try:
-            if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
+            if _is_directory(target) != is_directory:
                 raise NotADirectoryError(numbers.ENOTDIR, os.strerror(numbers.ENOTDIR), plan.destination)
             if plan.destination == "/proc" and mount.filesystem_type(made) != PROC_SUPER_MAGIC:
                 raise StartError("mount", '"/proc" cannot be mounted because it is not of type proc')
@@ -314,6 +316,10 @@ def _clone_in(root_fd: int, path: str, plan: MountPlan) -> int:
 
 def _clone(plan: MountPlan, path: str, *directory: int) -> int:
     return mount.clone_tree(path, *directory, recursive=plan.recursive)
+
+
+def _is_directory(fd: int) -> bool:
+    return stat.S_ISDIR(os.fstat(fd).st_mode)
 
 
 def _mount_error(plan: MountPlan, error: OSError) -> StartError:

@@ -102,6 +102,11 @@ class StepContainer:
             await asyncio.shield(self._engine.spawn(self.kill(), f"end of step {self.id[:12]}"))
             raise
 
+    async def resize(self, height: int, width: int) -> None:
+        """Set the size of its terminal, in characters. Raises `errors.Conflict` after its end."""
+        if self._task is not None:
+            await self._task.resize(height, width)
+
     async def kill(self) -> None:
         """Kill all that runs in it and wait for the end."""
         if self._task is not None and not self._task.exited.done():

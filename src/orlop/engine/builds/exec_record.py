@@ -27,7 +27,9 @@ HOSTNAME = "buildkitsandbox"
 _NETWORKS = {"default": "bridge", "none": "none", "host": "host"}
 
 
-def make(node: Exec, container_id: str, limits: Limits, config: EngineConfig, facts: HostFacts) -> ContainerRecord:
+def make(
+    node: Exec, container_id: str, limits: Limits, config: EngineConfig, facts: HostFacts, *, tty: bool = False
+) -> ContainerRecord:
     """Return the record of a step's container.
 
     Raises `InvalidArgument` for a malformed ulimit and `Forbidden` for a step that wants more than steps may.
@@ -55,7 +57,7 @@ def make(node: Exec, container_id: str, limits: Limits, config: EngineConfig, fa
         name=container_id[:12],
         created_at=time.time_ns(),
         image_id="",
-        config=ContainerConfig(hostname=HOSTNAME, user=node.user, working_dir=node.directory),
+        config=ContainerConfig(hostname=HOSTNAME, user=node.user, working_dir=node.directory, tty=tty),
         host_config=defaults.fill(host, config, facts),
         path=node.arguments[0],
         args=node.arguments[1:],

@@ -32,6 +32,7 @@ OPTIONS: tuple[tuple[str, str | None], ...] = (("index", "off"), ("metacopy", "o
 _OPTION_WORDS = tuple(f"{key}={value}" for key, value in OPTIONS)
 _MAX_LAYERS = 499  # the kernel's limit is 500 directories
 _STATE = "snapshot"
+_VOLATILE = "volatile"  # nothing of an upper directory is synced, not even by those who ask for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,19 @@ class OverlaySnapshots:
         os.mkdir(rootfs.upper, 0o700)
         self._set_root_attributes(rootfs)
         os.mkdir(rootfs.work, 0o700)
-        return msgspec.structs.replace(rootfs, options=(*rootfs.options, "volatile"))
+        return msgspec.structs.replace(rootfs, options=(*rootfs.options, _VOLATILE))
+
+    def again(self, step_id: str, container_id: str) -> Rootfs:
+        """Return the root file system of a step for another container, whose own directory is made for that.
+
+        Claim the step before. Raises `NotFound`.
+        """
+        state = self._state(step_id)
+        rootfs = self._rootfs(step_id, state)
+        work = self._path / container_id / "work"  # the step's own is marked as one that a crash may have left
+        self._states[container_id] = state
+        work.mkdir(mode=0o700, parents=True)
+        return msgspec.structs.replace(rootfs, work=str(work), options=(*rootfs.options, _VOLATILE))
 
     def remove(self, container_id: str) -> None:
         """Remove the container's directory, with its log and files; nothing happens if there is none."""

@@ -188,9 +188,10 @@ class Mount:
 class Exec:
     """`base` and what a command changes of it (RUN).
 
-    `arguments` is the whole command, `environment` holds ``name=value`` in order. `script`, if there is one, is mounted
-    read-only and executable at its path (a heredoc with a ``#!`` of its own). `proxies` are variables that the command
-    sees and that change nothing of the result. `ulimits` is ``name=soft:hard``.
+    `arguments` is the whole command, `environment` holds ``name=value`` in order; `argument_names` are those of its
+    names that ARG brought, for telling what changed. `script`, if there is one, is mounted read-only and executable at
+    its path (a heredoc with a ``#!`` of its own). `proxies` are variables that the command sees and that change nothing
+    of the result. `ulimits` is ``name=soft:hard``.
     """
 
     base: int
@@ -206,6 +207,7 @@ class Exec:
     ulimits: tuple[str, ...] = ()
     shm_size: int = 0  # bytes; 0 for the default
     platform: str = ""
+    argument_names: frozenset[str] = field(default=frozenset(), compare=False)
     proxies: tuple[str, ...] = field(default=(), compare=False)
     hosts: tuple[str, ...] = field(default=(), compare=False)  # name:address, as `--add-host`
 

@@ -32,6 +32,8 @@ class BuildRequest:
     `arguments` are the build arguments, None for one that was named without a value. `named` are the contexts that
     stand for a stage or an image by name: ``context`` for one that the client sent, else an image's reference.
     `no_cache_stages` are stages whose cache is not used, `no_cache` says that of all. `hosts` are ``name:address``.
+    `origin` says where the context comes from (a directory of the client, a URL), which tells this build from others
+    when it is asked what changed since the last one.
     """
 
     dockerfile: str
@@ -54,3 +56,4 @@ class BuildRequest:
     keep_failed: bool = False
     stop_after: str = ""
     check: bool = False
+    origin: str = ""

@@ -33,14 +33,20 @@ def everything(depot: Depot) -> set[str]:
     return {*map(str, depot.content.digests()), *depot.layers.names()}
 
 
-def collect(depot: Depot, roots: Callable[[], Iterable[ImageRecord]], candidates: Iterable[str]) -> int:
-    """Remove those of `candidates` that no record of `roots` and no lease names; return the bytes of blobs freed.
+def collect(
+    depot: Depot,
+    roots: Callable[[], Iterable[ImageRecord]],
+    candidates: Iterable[str],
+    keep: Callable[[], Iterable[str]] = tuple,
+) -> int:
+    """Remove those of `candidates` that no record of `roots`, not `keep` and no lease names; return the bytes of blobs
+    freed.
 
     `roots` is asked under the leases' lock: who names something new does so before its lease ends. Raises `OSError`.
     """
     freed = 0
     with depot.leases.lock:
-        for name in garbage(depot, roots, candidates):
+        for name in garbage(depot, roots, candidates, keep):
             if depot.layers.has(name):
                 depot.layers.remove(name)
             elif ":" in name:
@@ -48,10 +54,15 @@ def collect(depot: Depot, roots: Callable[[], Iterable[ImageRecord]], candidates
     return freed
 
 
-def garbage(depot: Depot, roots: Callable[[], Iterable[ImageRecord]], candidates: Iterable[str]) -> list[str]:
+def garbage(
+    depot: Depot,
+    roots: Callable[[], Iterable[ImageRecord]],
+    candidates: Iterable[str],
+    keep: Callable[[], Iterable[str]] = tuple,
+) -> list[str]:
     """Return those of `candidates` that `collect` would remove."""
     with depot.leases.lock:
-        needed: set[str] = set()
+        needed = set(keep())
         for record in roots():
             needed |= names_of(record, depot.layers)
         return [name for name in candidates if name not in needed and not depot.leases.held(name)]

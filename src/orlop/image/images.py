@@ -40,8 +40,9 @@ T = TypeVar("T")
 class Images:
     """The index. Make one with `open`."""
 
-    def __init__(self, data_root: Path, store: Store) -> None:
+    def __init__(self, data_root: Path, store: Store, keep: Callable[[], Collection[str]] = tuple) -> None:
         self._store = store
+        self._keep = keep
         self._records: dict[str, ImageRecord] = {}
         self._names: dict[str, str] = {}  # canonical reference → image id
         self._known: dict[str, LayerRecord] = {}  # by diff id and by digest of the blob
@@ -54,11 +55,13 @@ class Images:
         self.depot = Depot(self.content, self.layers, self.scratch, Leases(self._collect), self._find_known)
 
     @classmethod
-    async def open(cls, data_root: Path, store: Store) -> Images:
+    async def open(cls, data_root: Path, store: Store, *, keep: Callable[[], Collection[str]] = tuple) -> Images:
         """Read the index, and remove what a crash left behind: what is in ``tmp/`` (downloads may go on, though) and
         what no record names.
+
+        `keep` returns the blobs and layers that others need (the build cache); it is called from any thread.
         """
-        images = await asyncio.to_thread(cls, data_root, store)
+        images = await asyncio.to_thread(cls, data_root, store, keep)
         records, names = await store.read(lambda tx: (table.all(tx), table.references(tx)))
         images._records = {record.id: record for record in records}
         images._names = {name: image_id for name, image_id in names.items() if image_id in images._records}
@@ -254,12 +257,16 @@ class Images:
             await self._written(lambda tx: _delete_names(tx, loose), frees=True)
 
     def unnamed(self) -> list[str]:
-        """Return the blobs and layers that no image and no lease names: what `collect_garbage` removes."""
-        return garbage(self.depot, self.records, everything(self.depot))
+        """Return the blobs and layers that nothing and no lease names: what `collect_garbage` removes."""
+        return garbage(self.depot, self.records, everything(self.depot), self._keep)
 
     def collect_garbage(self) -> None:
-        """Remove what no image and no lease names."""
+        """Remove what nothing and no lease names."""
         self._collect(frozenset(everything(self.depot)))
+
+    def collect(self, names: Collection[str]) -> None:
+        """Remove those of `names`, which their owner gave up, that nothing and no lease names."""
+        self._collect(frozenset(names))
 
     def lease(self) -> Lease:
         """Begin a lease, under which blobs and layers are brought in before `add` names them."""
@@ -312,7 +319,7 @@ class Images:
         return self._known.get(digest)
 
     def _collect(self, candidates: frozenset[str]) -> None:
-        collect(self.depot, self.records, candidates)
+        collect(self.depot, self.records, candidates, self._keep)
 
     def _heal(self) -> None:
         self.scratch.sweep(keep=(DIRECTORY,))

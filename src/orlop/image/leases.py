@@ -40,6 +40,11 @@ class Leases:
                 names.add(name)
                 self._counts[name] += 1
 
+    def _merge(self, names: set[str], others: set[str]) -> None:
+        with self.lock:
+            self._counts.subtract(names & others)  # they were held twice
+            names |= others
+
     def _release(self, names: set[str]) -> None:
         with self.lock:
             self._counts.subtract(names)
@@ -57,6 +62,11 @@ class Lease:
     def hold(self, name: str) -> None:
         """Hold a blob (its digest) or a layer (its directory's name)."""
         self._leases._hold(self._names, name)
+
+    def absorb(self, other: Lease) -> None:
+        """Take over what `other` holds, which ends without a collection."""
+        names, other._names = other._names, set()
+        self._leases._merge(self._names, names)
 
     def release(self) -> None:
         """End the lease: what nothing else names is collected, in this thread."""

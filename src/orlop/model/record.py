@@ -19,11 +19,13 @@ __all__ = [
     "EndpointRecord",
     "EventRecord",
     "ImageRecord",
+    "LastBuildRecord",
     "LayerRecord",
     "MountRecord",
     "PublishedPort",
     "Rootfs",
     "Status",
+    "StepTrace",
     "VolumeRecord",
 ]
 
@@ -181,19 +183,39 @@ class Rootfs(Record, frozen=True, kw_only=True):
 class BuildStepRecord(Record, frozen=True, kw_only=True):
     """A step that was carried out, and what came of it: the build cache. It keeps its layer as an image does.
 
-    `parts` are the inputs that the key was made of, by sort and name, for telling what changed; `files` names the list
-    of files behind those of them that are many. `boot_id` is the kernel's while the layer may not be on the disk yet.
+    `base` are the diff ids of the layers that its layer lies on, bottom first; none where it lies on any. `boot_id` is
+    the kernel's while the layer may not be on the disk yet.
     """
 
-    key: str
+    key: str  # sha256:…
     layer: LayerRecord
-    base: tuple[LayerRecord, ...] = ()
+    base: tuple[str, ...] = ()
     description: str = ""
     kind: str = "regular"  # Docker's types of build cache: regular, source.local, exec.cachemount, …
     created_at: int = 0
     used_at: int = 0
     uses: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # what the work took
+    boot_id: str = ""
+
+
+class StepTrace(Record, frozen=True, kw_only=True):
+    """A step of the last build of a target: what its key was made of.
+
+    `parts` are the inputs by ``sort:name``; `files` names, for inputs that are many files, the list of these.
+    """
+
+    stage: str
+    instruction: str
+    text: str
+    key: str
     parts: dict[str, str] = msgspec.field(default_factory=dict)
     files: dict[str, str] = msgspec.field(default_factory=dict)
-    boot_id: str = ""
+
+
+class LastBuildRecord(Record, frozen=True, kw_only=True):
+    """The last build of a target that went well, for telling what changed since."""
+
+    name: str
+    built_at: int
+    steps: tuple[StepTrace, ...] = ()

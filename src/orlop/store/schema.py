@@ -23,6 +23,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX events_by_time ON events (time)",
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
+    (
+        "CREATE TABLE build_steps (key TEXT PRIMARY KEY, record BLOB NOT NULL)",
+        "CREATE TABLE last_builds (name TEXT PRIMARY KEY, record BLOB NOT NULL)",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

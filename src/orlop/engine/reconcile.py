@@ -141,6 +141,10 @@ def _sweep_cgroups(engine: Engine) -> None:
     for container in engine.containers:
         if container.record.host_config.cgroup_parent and container.id not in live:
             _end_cgroup(engine.cgroup_path(container.record))
+    for path in (engine.config.data_root / "containers").iterdir():
+        note = path / places.CGROUP_NOTE
+        if engine.containers.get(path.name) is None and note.exists():
+            _end_cgroup(note.read_text())
 
 
 def _end_cgroup(path: str) -> None:

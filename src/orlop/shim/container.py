@@ -226,7 +226,7 @@ class Container:
         self._streams.end(self._output_read, _DRAIN_SECONDS)
 
     def _output_read(self) -> None:
-        """The container is over: put down how, tell everyone, and let the next one begin."""
+        """The container is over: put down how, and tell everyone; clients see the end of the streams next."""
         for further in list(self._execs.values()):
             further.streams.end_now()
         ending = self._ending()
@@ -239,6 +239,11 @@ class Container:
         if self._cgroup.news_of_oom():  # the end was quicker than the kernel's word
             self._tell_oom()
         self._server.broadcast({"type": "exited", **ending})
+        self._loop.call_later(0, self._let_go)
+
+    def _let_go(self) -> None:
+        """Remove what is left, and let the next container of this name begin."""
+        assert self._run_dir is not None
         self._ended = True
         self._run_dir.forget("state.json", "shim.sock")
         if self._log is not None:

@@ -71,6 +71,7 @@ class StepContainer:
         if record.host_config.network_mode == "bridge":
             await self._allocate()
         self._write_files()
+        self._note_cgroup()
         spec = build_spec(record, specification.context(engine, self._container))
         spec["process"]["env"] = list(environment)
         spec["mounts"] += mounts
@@ -138,10 +139,14 @@ class StepContainer:
             raise Internal("a step wants a network, and there is no default bridge (see --network=none)")
         self._container.endpoint = await bridge.allocate(EndpointRequest(self.id, identity.new_id()))
 
+    def _note_cgroup(self) -> None:
+        """Write down where the cgroup is if that is not below the engine's own, for a sweep after a crash."""
+        if self._container.record.host_config.cgroup_parent:
+            (self._engine.directory(self.id) / places.CGROUP_NOTE).write_text(self.cgroup_path)
+
     def _write_files(self) -> None:
         """Write what is mounted over files of the image; /etc/hostname is not among them: a step may make one."""
         directory = self._engine.directory(self.id)
-        directory.mkdir(mode=0o710, exist_ok=True)
         with files.refused():
             files.put(directory / "hosts", files.text_of_hosts(self._engine, self._container))
             files.put(directory / "resolv.conf", files.text_of_resolv_conf(self._engine, self._container))

@@ -78,8 +78,9 @@ class StepMounts:
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         """Make all sources ready; caches are entered until `stack` unwinds. Raises `NotFound` and `OSError`."""
-        entered = await self._enter_caches(stack)
-        await asyncio.to_thread(self._open, entered)
+        if self.node.mounts or self.node.script is not None:
+            entered = await self._enter_caches(stack)
+            await asyncio.to_thread(self._open, entered)
 
     def close(self) -> None:
         """Let go of the descriptors."""

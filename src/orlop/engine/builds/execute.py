@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orlop.build.request import Limits
 from orlop.build.worker import ExecFailed, ExecJob, Made, Sink
-from orlop.engine.builds import exec_mounts, exec_record
+from orlop.engine.builds import exec_mounts, exec_platform, exec_record
 from orlop.engine.builds.cache_mounts import CacheMounts
 from orlop.engine.builds.exec_container import StepContainer
 from orlop.engine.builds.exec_layer import read_layer
 from orlop.engine.builds.exec_mounts import ContextTrees, StepMounts
 from orlop.engine.builds.exec_output import Output
 from orlop.engine.builds.kept import Kept
+from orlop.engine.images.upload import host_platform
 from orlop.errors import Error, Internal
-from orlop.formats import identity
+from orlop.formats import identity, platform
 from orlop.image.apart import apart
 from orlop.image.leases import Lease
 from orlop.model.record import LayerRecord, Rootfs
@@ -61,6 +62,8 @@ class Executor:
         """
         began = time.monotonic()
         exec_mounts.check(job.node)
+        if job.node.platform:
+            exec_platform.check(platform.parse(job.node.platform), host_platform())
         container_id = identity.new_id()
         record = exec_record.make(job.node, container_id, self._limits, self._engine.config, self._engine.facts)
         container = StepContainer(self._engine, record)
@@ -122,7 +125,7 @@ class Executor:
         )
 
     async def _remove_directory(self, container_id: str) -> None:
-        self._engine.snapshots.remove(container_id)
+        await asyncio.to_thread(self._engine.snapshots.remove, container_id)
 
     def _release(self, container_id: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let `work` go on behind the step."""

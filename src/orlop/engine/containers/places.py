@@ -11,11 +11,14 @@ from orlop.runtime.runtime import LogTarget
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["log_target", "run_dir"]
+__all__ = ["CGROUP_NOTE", "log_target", "run_dir"]
 
 # The journal is bounded where the user says nothing: 5 files of 20 MiB.
 LOG_FILE_SIZE = 20 << 20
 LOG_FILES = 5
+
+CGROUP_NOTE = "cgroup"
+"""In the directory of what is in no store (a step of a build): the path of its cgroup, if that is elsewhere."""
 
 
 def log_target(engine: Engine, container_id: str, config: LogConfig) -> LogTarget:

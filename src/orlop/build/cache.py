@@ -27,7 +27,7 @@ from orlop.store import builds as table
 from orlop.store.store import Store
 from orlop.store.transaction import Transaction
 
-__all__ = ["Cache", "Use", "directory_of", "names_of_step"]
+__all__ = ["Cache", "Use", "directory_of", "names_of_step", "whole"]
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Cache:
 
     async def sift(self, depot: Depot) -> None:
         """Drop the records whose layer is gone."""
-        gone = [record.key for record in self if not _whole(record, depot)]
+        gone = [record.key for record in self if not whole(record, depot)]
         if gone:
             log.warning("%d steps of builds lost their layers, and are dropped", len(gone))
             await self.drop(gone)
@@ -190,6 +190,13 @@ class Cache:
                 self._unwritten |= unwritten
                 raise
 
+    async def note_uses(self) -> None:
+        """Note in the store what was used, without waiting for the disk."""
+        unwritten, self._unwritten = self._unwritten, set()
+        records = [self._records[key] for key in unwritten if key in self._records]
+        if records:
+            await self._written(lambda tx: _put_all(tx, records), durable=False)
+
     async def _written(self, function: Callable[[Transaction], None], *, durable: bool, frees: bool = False) -> None:
         """Write to the store; a caller that is cancelled does not undo it."""
         await asyncio.shield(self._store.write(function, durable=durable, frees=frees))
@@ -208,7 +215,7 @@ class Cache:
                 del self._names[name]
 
 
-def _whole(record: BuildStepRecord, depot: Depot) -> bool:
+def whole(record: BuildStepRecord, depot: Depot) -> bool:
     """Tell whether the layer of a record is there, and its blob."""
     return directory_of(record, depot) is not None and (not record.layer.blob or depot.has(record.layer.blob))
 

@@ -8,10 +8,10 @@ lost or cannot be read is as if there had been no build.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from backports import zstd
@@ -25,11 +25,20 @@ from orlop.store.store import Store
 
 __all__ = ["LastBuilds"]
 
-log = logging.getLogger(__name__)
-
 TARGETS = 100  # that are remembered
 FILES = 200_000  # of a list; a longer one is not kept
 BYTES = 64 << 20  # of all lists
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    built_at: int
+    lists: frozenset[str]  # file names
+
+    @classmethod
+    def of(cls, record: LastBuildRecord) -> _Known:
+        names = (_file_name(name) for step in record.steps for name in step.files.values())
+        return cls(record.built_at, frozenset(names))
 
 
 class LastBuilds:
@@ -40,6 +49,8 @@ class LastBuilds:
         self._path = path
         self._store = store
         self._scratch = scratch
+        self._known: dict[str, _Known] = {}
+        self._keeping = asyncio.Lock()
 
     async def last(self, target: str) -> LastBuildRecord | None:
         """Return the last build of a target, None if there was none."""
@@ -48,10 +59,13 @@ class LastBuilds:
     async def keep(self, target: str, steps: tuple[StepTrace, ...], lists: Mapping[str, FileList]) -> None:
         """Remember a build of a target, with the lists that its steps name. Raises `errors.Error` and `OSError`."""
         record = LastBuildRecord(name=target, built_at=time.time_ns(), steps=steps)
-        await asyncio.to_thread(self._write, lists)
-        await self._store.write(lambda tx: table.remember(tx, record), durable=False)
-        records = sorted(await self._store.read(table.lasts), key=lambda record: record.built_at)
-        await self._bound(records)
+        async with self._keeping:
+            if not self._known:
+                self._known = {last.name: _Known.of(last) for last in await self._store.read(table.lasts)}
+            await asyncio.to_thread(self._write, lists)
+            await self._store.write(lambda tx: table.remember(tx, record), durable=False)
+            self._known[target] = _Known.of(record)
+            await self._bound()
 
     def files(self, name: str) -> FileList | None:
         """Return a list, None if it is not there. Blocks; call it in a thread."""
@@ -62,18 +76,22 @@ class LastBuilds:
         words = data.decode("utf-8", "surrogateescape").split("\0")
         return list(zip(words[:-1:2], words[1::2], strict=True))
 
-    async def _bound(self, records: list[LastBuildRecord]) -> None:
-        """Forget the oldest targets (`records` are all, oldest first) beyond what is kept, and the lists of none."""
+    async def _bound(self) -> None:
+        """Forget the oldest targets beyond what is kept, and the lists that no other names."""
         sizes = await asyncio.to_thread(self._sizes)
-        forgotten = records[: max(0, len(records) - TARGETS)]
-        kept = records[len(forgotten) :]
-        while len(kept) > 1 and sum(sizes.get(name, 0) for name in _lists(kept)) > BYTES:
+        kept = sorted(self._known, key=lambda name: self._known[name].built_at)
+        forgotten = [kept.pop(0) for _ in range(len(kept) - TARGETS)]
+        while len(kept) > 1 and sum(sizes.get(name, 0) for name in self._lists(kept)) > BYTES:
             forgotten.append(kept.pop(0))
         if forgotten:
-            names = [record.name for record in forgotten]
-            await self._store.write(lambda tx: table.forget(tx, names), durable=False, frees=True)
-        needed = _lists(kept)
+            await self._store.write(lambda tx: table.forget(tx, forgotten), durable=False, frees=True)
+            for name in forgotten:
+                del self._known[name]
+        needed = self._lists(kept)
         await asyncio.to_thread(self._remove, [name for name in sizes if name not in needed])
+
+    def _lists(self, targets: Iterable[str]) -> set[str]:
+        return {name for target in targets for name in self._known[target].lists}
 
     def _write(self, lists: Mapping[str, FileList]) -> None:
         for name, files in lists.items():
@@ -92,11 +110,6 @@ class LastBuilds:
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
             (self._path / name).unlink(missing_ok=True)
-
-
-def _lists(records: Iterable[LastBuildRecord]) -> set[str]:
-    """Return the file names of all lists that the steps of `records` name."""
-    return {_file_name(name) for record in records for step in record.steps for name in step.files.values()}
 
 
 def _file_name(name: str) -> str:

@@ -268,6 +268,12 @@ class Images:
         """Remove those of `names`, which their owner gave up, that nothing and no lease names."""
         self._collect(frozenset(names))
 
+    def sync(self) -> None:
+        """Bring all blobs and layers that are in place, and their names, to the disk. Raises `OSError`."""
+        self.scratch.sync()
+        self.layers.sync_names()
+        self.content.sync_names()
+
     def lease(self) -> Lease:
         """Begin a lease, under which blobs and layers are brought in before `add` names them."""
         return self.depot.leases.open()

@@ -20,6 +20,7 @@ import msgspec
 
 from orlop.formats.identity import chain_ids
 from orlop.image.depot import Depot
+from orlop.image.images import Images
 from orlop.image.layers import chain_name, diff_name
 from orlop.linux.proc import boot_id
 from orlop.model.record import BuildStepRecord, LayerRecord
@@ -79,12 +80,13 @@ class Cache:
             await store.write(lambda tx: table.delete(tx, lost), durable=False, frees=True)
         return cache
 
-    async def sift(self, depot: Depot) -> None:
+    async def sift(self, images: Images) -> None:
         """Drop the records whose layer is gone."""
-        gone = [record.key for record in self if not whole(record, depot)]
+        gone = [record.key for record in self if not whole(record, images.depot)]
         if gone:
             log.warning("%d steps of builds lost their layers, and are dropped", len(gone))
-            await self.drop(gone)
+            names = await self.drop(gone)
+            await asyncio.to_thread(images.collect, names)
 
     # Asking
 

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from orlop.build.cache import Cache
 from orlop.engine import reconcile, revival
 from orlop.engine.background import Background
 from orlop.engine.config import EngineConfig
@@ -54,6 +55,7 @@ class Engine:
     instance: str  # 6 hex characters, part of every name that the kernel is given
     facts: HostFacts
     store: Store
+    build_cache: Cache
     images: Images
     uploads: Slots  # layers that are uploaded at once
     fetches: Fetches
@@ -100,8 +102,11 @@ class Engine:
         parts.push_async_callback(self.store.close)
         self.events = await Events.open(self.store)
         parts.push_async_callback(self.events.close)
-        self.images = await Images.open(config.data_root, self.store)
+        self.build_cache = await Cache.open(self.store)
+        self.images = await Images.open(config.data_root, self.store, keep=self.build_cache.names)
         parts.push_async_callback(self.images.close)
+        await self.build_cache.sift(self.images)
+        parts.push_async_callback(self._settle_build_cache)
         self.fetches = Fetches(
             self.images.depot,
             self.images.partials,
@@ -184,6 +189,13 @@ class Engine:
         if parent:
             return f"/{parent.strip('/')}/orlop-{self.instance}-{record.id}"
         return f"/orlop-{self.instance}/{record.id}"
+
+    async def _settle_build_cache(self) -> None:
+        """Bring to the disk what builds that failed have finished, so that it survives the machine's going down."""
+        try:
+            await self.build_cache.settle(self.images.sync)
+        except (Error, OSError) as error:
+            log.warning("finished steps of builds are not on the disk: %s", error)
 
     def _load_apparmor(self) -> None:
         try:

@@ -164,6 +164,7 @@ class Outgoing:
         """Let the layer be kept in its new form from now on; the old one goes with the lease."""
         await asyncio.to_thread(make_durable, self._content, Digest.parse(new.blob))
         await self._engine.images.exchange_blob(old, new)
+        await self._engine.build_cache.exchange_blob(old, new)
 
     async def _send_blob(self, row: Row, diff_id: str, descriptor: Descriptor) -> None:
         if await self._is_there(row, diff_id, descriptor):

@@ -7,14 +7,20 @@ maker: so a whole engine, with its launcher, is where the thread is that opened 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import os
-import shutil
+import sys
+import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+
+from backports import zstd
 
 from orlop.build.graph import Context, Exec
 from orlop.build.request import Limits
@@ -26,12 +32,13 @@ from orlop.engine.config import EngineConfig
 from orlop.engine.engine import Engine
 from orlop.engine.images.load import load
 from orlop.errors import NotFound
+from orlop.formats.digest import Digest
 from orlop.image.leases import Lease
 from orlop.linux.namespace import CLONE_NEWNET, setns
 from orlop.model.record import LayerRecord
 from support.netns import NetworkNamespace, network_namespace
 
-__all__ = ["Lab", "RecordingSink", "build_lab"]
+__all__ = ["Lab", "RecordingSink", "build_lab", "cgroup_directories", "remove_cgroups"]
 
 T = TypeVar("T")
 
@@ -114,23 +121,54 @@ class Lab:
 
     async def execute(self, node: Exec, base: FileSystem | None, sink: RecordingSink, **fields: Any) -> Made:
         """Run a step."""
+        executor: Executor = fields.pop("executor", self.executor)
         job = ExecJob(node, self.base if base is None else base, fields.pop("nodes", {}), **fields)
-        return await self.executor.execute(job, self.lease, sink)
+        return await executor.execute(job, self.lease, sink)
 
     def step(self, script: str, **fields: Any) -> Exec:
         """Return the node of a shell script."""
         return Exec(0, ("/bin/sh", "-c", script), **{"environment": ENVIRONMENT, "directory": "/", **fields})
 
-    def tree(self, layer: LayerRecord) -> Path:
-        """Return where a layer that stands alone lies."""
-        return self.engine.images.layers.path / layer.diff_id.replace(":", "-")
+    def entries(self, layer: LayerRecord) -> dict[str, tarfile.TarInfo]:
+        """Return what is in the tar of a layer, by name."""
+        with self.engine.images.content.open(Digest.parse(layer.blob)) as blob:
+            data = zstd.decompress(blob.read())
+        assert Digest.of(data) == Digest.parse(layer.diff_id)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            return {entry.name: entry for entry in archive}
+
+    def left(self) -> dict[str, list[str]]:
+        """Return what steps may leave behind and should not."""
+        parents = cgroup_directories(self.engine.instance)
+        links = json.loads(self.netns.run("ip", "-j", "link").stdout)
+        return {
+            "containers": sorted(os.listdir(self.root / "data/containers")),
+            "run directories": sorted(os.listdir(self.root / "run/c")),
+            "cgroups": sorted({child.name for parent in parents for child in parent.iterdir() if child.is_dir()}),
+            "links": [link["ifname"] for link in links if link["ifname"] not in ("lo", "orlop0")],
+            "mounts": [
+                line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.root) in line
+            ],
+            "guests": list(self.engine.supervisor.guests),
+        }
+
+    def settle(self) -> None:
+        """Wait until nothing of a step is left. Fails when something stays."""
+        self.do(self.executor.settled())
+        deadline = time.monotonic() + 10
+        while any(self.left().values()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(self.left().values()), self.left()
 
 
 @contextmanager
-def build_lab(archive: Path, **config: Any) -> Iterator[Lab]:
-    """Open an engine with the image of `archive`; close it, and leave nothing of it."""
-    with network_namespace() as netns:
-        root = Path(tempfile.mkdtemp(prefix="orlop-build-"))
+def build_lab(
+    archive: Path, *, root: Path | None = None, netns: NetworkNamespace | None = None, **config: Any
+) -> Iterator[Lab]:
+    """Open an engine with the image of `archive`; close it, and leave nothing of it but what was given."""
+    with ExitStack() as stack:
+        netns = netns or stack.enter_context(network_namespace())
+        root = root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orlop-build-")))
         lab = Lab(root, netns)
         thread = threading.Thread(target=lambda: _serve(lab), name="build-lab")
         thread.start()
@@ -141,8 +179,7 @@ def build_lab(archive: Path, **config: Any) -> Iterator[Lab]:
             lab.do(lab.close())
             lab.loop.call_soon_threadsafe(lab.loop.stop)
             thread.join()
-            _remove_cgroups(lab.engine.instance)
-            shutil.rmtree(root, ignore_errors=True)
+            remove_cgroups(lab.engine.instance)
 
 
 def _serve(lab: Lab) -> None:
@@ -155,9 +192,15 @@ def _serve(lab: Lab) -> None:
     lab.loop.close()
 
 
-def _remove_cgroups(instance: str) -> None:
+def cgroup_directories(instance: str) -> list[Path]:
+    """Return the directories, one a hierarchy, that hold the cgroups of an instance."""
     root = Path("/sys/fs/cgroup")
-    for parent in [*root.glob(f"orlop-{instance}"), *root.glob(f"*/orlop-{instance}")]:
+    return [*root.glob(f"orlop-{instance}"), *root.glob(f"*/orlop-{instance}")]
+
+
+def remove_cgroups(instance: str) -> None:
+    """Remove the cgroups of an instance that has ended for good."""
+    for parent in cgroup_directories(instance):
         for directory, _, _ in os.walk(parent, topdown=False):
             with suppress(OSError):
                 os.rmdir(directory)
@@ -167,3 +210,24 @@ async def _blocks(archive: Path) -> AsyncIterator[bytes]:
     with archive.open("rb") as file:
         while block := file.read(1 << 20):
             yield block
+
+
+async def _run_for_ever(root: Path, archive: Path, parent: str, seconds: str) -> None:
+    """Open an engine and run two steps in it, one with a network of its own, until somebody kills this process."""
+    lab = Lab(root, NetworkNamespace(""))
+    await lab.open(archive, EngineConfig(data_root=root / "data", exec_root=root / "run"))
+    lab.executor = Executor(lab.engine, lab.contexts, Limits(cgroup_parent=parent), lab.caches, lab.kept)
+    sinks = RecordingSink(), RecordingSink()
+    networks: tuple[Literal["default", "host"], ...] = ("default", "host")
+    steps = [
+        asyncio.ensure_future(lab.execute(lab.step(f"echo; sleep {seconds}", network=network), None, sink))
+        for network, sink in zip(networks, sinks, strict=True)
+    ]
+    for sink in sinks:
+        await sink.heard.wait()
+    print("running", flush=True)
+    await asyncio.wait(steps)
+
+
+if __name__ == "__main__":
+    asyncio.run(_run_for_ever(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))

@@ -63,7 +63,7 @@ class NodeFiles:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A file that is fetched: `filename` is its name where the destination is a directory ("" if the URL has none)."""
+    """A file that is fetched: `filename` is its name where the destination is a directory."""
 
     url: str
     filename: str
@@ -99,7 +99,9 @@ Input = Context | NodeFiles | Url | Git | Inline
 class CopyFiles:
     """Copy `paths` of `source` to `destination`.
 
-    `paths` are relative to the source's root, expanded, cleaned, with wildcards; a ``Url``, and an ``Inline``, has "".
+    `paths` are relative to the source's root, expanded, cleaned, with wildcards; "" is the root itself, and all that a
+    ``Url``, a ``Git`` or an ``Inline`` has. With `parents` a path may hold one ``/./``: only what follows it is made at
+    the destination.
     `destination` is absolute; a slash at its end says that it is a directory. `owner` is ``user[:group]`` as in
     ``--chown`` (names are looked up in the base's files), "" for what the source says. `mode` is ``--chmod``, octal or
     symbolic, or "". `unpack` has local archives unpacked (ADD). `instruction` is COPY or ADD, for messages.
@@ -210,6 +212,7 @@ class Exec:
     argument_names: frozenset[str] = field(default=frozenset(), compare=False)
     proxies: tuple[str, ...] = field(default=(), compare=False)
     hosts: tuple[str, ...] = field(default=(), compare=False)  # name:address, as `--add-host`
+    hostname: str = ""  # "" for one that a builder gives to every step
 
 
 Node = Scratch | BaseImage | Files | Exec
@@ -220,8 +223,8 @@ class Step:
     """A line of the Dockerfile. `number` counts the kept steps from 1 in the Dockerfile's order.
 
     `name` is what a progress view shows (``[build 2/5] RUN make``), `text` the instruction itself as it is shown by
-    the classic builder (``RUN make``, variables as written), `stage` the stage's name or its number, `original` the
-    source lines. `metadata` says that it makes no file system.
+    the classic builder (``RUN make``, variables as written), `stage` the stage's name or its number. `metadata` says
+    that it makes no file system, which holds for FROM too where it names a stage or ``scratch``.
     """
 
     number: int
@@ -290,3 +293,6 @@ class Graph:
     unused_arguments: tuple[str, ...] = ()
     """Names of build arguments that nothing consumed, sorted."""
     stages: tuple[str, ...] = ()
+    """The stages that are built, by their names or as ``stage-<number>``."""
+    epoch: int | None = None
+    """``SOURCE_DATE_EPOCH`` in seconds, of an argument or of an ARG before the first FROM."""

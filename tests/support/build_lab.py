@@ -26,6 +26,7 @@ from orlop.build.graph import Context, Exec
 from orlop.build.request import Limits
 from orlop.build.worker import ExecJob, FileSystem, Made
 from orlop.engine.builds.cache_mounts import CacheMounts
+from orlop.engine.builds.exec_layer import write_layer
 from orlop.engine.builds.execute import Executor
 from orlop.engine.builds.kept import Kept
 from orlop.engine.config import EngineConfig
@@ -33,6 +34,8 @@ from orlop.engine.engine import Engine
 from orlop.engine.images.load import load
 from orlop.errors import NotFound
 from orlop.formats.digest import Digest
+from orlop.formats.tar.entry import Entry
+from orlop.formats.tar.output import TarOutput, Write
 from orlop.image.leases import Lease
 from orlop.linux.namespace import CLONE_NEWNET, setns
 from orlop.model.record import LayerRecord
@@ -128,6 +131,17 @@ class Lab:
     def step(self, script: str, **fields: Any) -> Exec:
         """Return the node of a shell script."""
         return Exec(0, ("/bin/sh", "-c", script), **{"environment": ENVIRONMENT, "directory": "/", **fields})
+
+    def layer(self, *entries: Entry) -> LayerRecord:
+        """Make a layer of entries that no command could make, on the image."""
+
+        def feed(write: Write) -> None:
+            output = TarOutput(write)
+            for entry in entries:
+                output.add(entry)
+            output.finish()
+
+        return write_layer(self.engine.images.depot, self.lease, self.base, feed, lambda: False)
 
     def entries(self, layer: LayerRecord) -> dict[str, tarfile.TarInfo]:
         """Return what is in the tar of a layer, by name."""

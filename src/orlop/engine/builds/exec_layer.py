@@ -21,7 +21,7 @@ from orlop.image.leases import Lease
 from orlop.image.unpack import Limits
 from orlop.model.record import LayerRecord, Rootfs
 
-__all__ = ["read_layer"]
+__all__ = ["read_layer", "write_layer"]
 
 
 def read_layer(
@@ -39,10 +39,10 @@ def read_layer(
     when it was told to stop.
     """
     with opened(rootfs, mount_points, stopped.is_set, latest=epoch) as layer:
-        return _write(depot, lease, base, layer.write, stopped.is_set)
+        return write_layer(depot, lease, base, layer.write, stopped.is_set)
 
 
-def _write(
+def write_layer(
     depot: Depot, lease: Lease, base: FileSystem, feed: Callable[[Write], None], stopped: Callable[[], bool]
 ) -> LayerRecord:
     intake = LayerIntake(depot, lease, Compression.NONE, None, Limits())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import posixpath
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -124,7 +125,7 @@ class StepMounts:
 
     def _open(self, caches: Mapping[str, Path]) -> None:
         """Open the sources in the order of their targets: what lies above another is mounted first."""
-        for index, mount in enumerate(sorted(self.node.mounts, key=lambda mount: mount.target)):
+        for index, mount in enumerate(sorted(self.node.mounts, key=lambda mount: _clean(mount.target))):
             match mount.kind:
                 case "bind":
                     self._add(mount, *self._bound(mount, self.directory / f"mount-{index}"))
@@ -145,7 +146,7 @@ class StepMounts:
         if mount.read_only:
             options.append("ro")
         source = mount.source or "/"
-        self.entries.append({"destination": mount.target, "type": "bind", "source": source, "options": options})
+        self.entries.append({"destination": _clean(mount.target), "type": "bind", "source": source, "options": options})
 
     def _bound(self, mount: Mount, place: Path) -> tuple[int, str]:
         """Return the mount that is bound from, and the path in it; what is written goes to `place`."""
@@ -215,7 +216,12 @@ def _checked(fd: int, path: str) -> tuple[int, str]:
 
 def _tmpfs(mount: Mount) -> Json:
     options = ["nosuid", *([f"size={mount.size}"] if mount.size else []), *(["ro"] if mount.read_only else [])]
-    return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    return {"destination": _clean(mount.target), "type": "tmpfs", "source": "tmpfs", "options": options}
+
+
+def _clean(path: str) -> str:
+    """Return a path from the root without ``.``, ``..`` and empty parts; the links in it are for the kernel."""
+    return posixpath.normpath(f"/{path}").replace("//", "/")
 
 
 def _script(path: Path, content: bytes) -> int:

@@ -1,0 +1,111 @@
+"""Build arguments: which there are before the first FROM, which need no declaration, which nobody asked for.
+
+A *scope* maps names to values. The global one holds the platform arguments and the ARGs above the first FROM; it is
+seen by FROM, and by an ARG of a stage that has no value of its own (Dockerfile reference, "ARG: scope").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from orlop.build.convert.errors import ConversionError
+from orlop.build.dockerfile.expand import expand
+from orlop.build.dockerfile.tree import Arg, Dockerfile, Pair
+from orlop.build.request import BuildRequest
+from orlop.errors import InvalidArgument
+from orlop.formats.platform import Platform
+
+__all__ = ["PROXIES", "Scope", "argument_value", "epoch", "global_scope", "proxies", "unused"]
+
+Scope = dict[str, str]
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+"""Arguments that a RUN sees without an ARG, in capitals and in small letters."""
+
+NOT_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
+"""Arguments that are no variables, even where they are declared."""
+
+_PLATFORM_NAMES = ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
+
+
+def global_scope(dockerfile: Dockerfile, request: BuildRequest, target: Platform, host: Platform) -> Scope:
+    """Return what FROM may use: platform arguments and the ARGs above it. Raises `ConversionError`."""
+    stage = request.target or (dockerfile.stages[-1].name if dockerfile.stages else "") or "default"
+    scope = {**_platform("BUILD", host), **_platform("TARGET", target), "TARGETSTAGE": stage}
+    scope |= {name: value for name in scope if (value := request.arguments.get(name)) is not None}
+    for instruction in dockerfile.arguments:
+        for pair in instruction.pairs:
+            value = _global_value(dockerfile, instruction, pair, request.arguments, scope)
+            if value is not None:
+                scope[pair.name] = value
+    return scope
+
+
+def _global_value(
+    dockerfile: Dockerfile, instruction: Arg, pair: Pair, given: Mapping[str, str | None], scope: Scope
+) -> str | None:
+    if pair.name in given:
+        return given[pair.name]
+    if pair.value is None:
+        return None
+    try:
+        return expand(pair.value, scope, escape=dockerfile.directives.escape).text
+    except InvalidArgument as error:
+        raise ConversionError(error.message, instruction.range) from error
+
+
+def _platform(prefix: str, platform: Platform) -> Scope:
+    values = (str(platform), platform.os, "", platform.architecture, platform.variant)
+    return {prefix + name: value for name, value in zip(_PLATFORM_NAMES, values, strict=True)}
+
+
+def argument_value(pair: Pair, given: Mapping[str, str | None], scope: Scope) -> tuple[str | None, bool]:
+    """Return the value of an ARG in a stage, and whether it is a default that is yet to be expanded.
+
+    What the client gave comes first; an argument that it named without a value has none, default or not, except from
+    the global scope.
+    """
+    if pair.name in given:
+        value = given[pair.name]
+        return (scope.get(pair.name) if value is None else value), False
+    if pair.value is not None:
+        return pair.value, True
+    return scope.get(pair.name), False
+
+
+def proxies(given: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
+    """Return the proxy variables that a RUN sees undeclared, each in capitals and in small letters."""
+    found: dict[str, str] = {}
+    for name in sorted(given):
+        value = given[name]
+        if name.upper() in PROXIES and value:
+            found[name.upper()] = value
+    return tuple((name, found[big]) for big in PROXIES if big in found for name in (big, big.lower()))
+
+
+def epoch(request: BuildRequest, scope: Scope) -> int | None:
+    """Return ``SOURCE_DATE_EPOCH`` in seconds, None without one. Raises `ConversionError`."""
+    text = request.arguments.get("SOURCE_DATE_EPOCH", scope.get("SOURCE_DATE_EPOCH"))
+    if not text:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]{1,12}", text):
+        raise ConversionError(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return int(text)
+
+
+def unused(dockerfile: Dockerfile, given: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return the names of arguments that the Dockerfile has no ARG for and that mean nothing by themselves, sorted."""
+    declared = {pair.name for instruction in _all_args(dockerfile) for pair in instruction.pairs}
+    return tuple(sorted(name for name in given if name not in declared and not _predefined(name)))
+
+
+def _all_args(dockerfile: Dockerfile) -> Iterator[Arg]:
+    yield from dockerfile.arguments
+    for stage in dockerfile.stages:
+        yield from (instruction for instruction in stage.instructions if isinstance(instruction, Arg))
+
+
+def _predefined(name: str) -> bool:
+    platform = name.removeprefix("BUILD").removeprefix("TARGET") in (*_PLATFORM_NAMES, "STAGE")
+    return platform or name.upper() in PROXIES or name.startswith("BUILDKIT_") or name == "SOURCE_DATE_EPOCH"

@@ -91,10 +91,10 @@ class _Selecting:
             path = mount.source.strip("/")
             if mount.input is None:
                 self.contents.add("")
-            elif isinstance(mount.input, NodeFiles) and path in ("", "."):
+            elif isinstance(mount.input, NodeFiles) and not path:
                 self.contents.add(chain_of(self._nodes[mount.input.node]), mount_label(mount))
             else:
-                await self._select(CopyFiles(mount.input, (path or ".",), "/"), mount_label(mount))
+                await self._select(CopyFiles(mount.input, (path,), "/"), mount_label(mount))
 
     async def _select(self, action: CopyFiles, label: str) -> None:
         memo: tuple[object, ...] | None = None

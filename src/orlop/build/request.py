@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orlop.errors import InvalidArgument
 from orlop.formats.platform import Platform
 from orlop.formats.reference import Reference
 
@@ -58,13 +57,3 @@ class BuildRequest:
     stop_after: str = ""
     check: bool = False
     origin: str = ""
-
-    @property
-    def epoch(self) -> int | None:
-        """``SOURCE_DATE_EPOCH`` in seconds, None without it. Raises `InvalidArgument`."""
-        text = self.arguments.get("SOURCE_DATE_EPOCH")
-        if not text:
-            return None
-        if not text.isdecimal() or len(text) > 11:  # the year 5138
-            raise InvalidArgument(f"invalid SOURCE_DATE_EPOCH: {text}")
-        return int(text)

@@ -71,7 +71,7 @@ class Solving:
         self._worker = worker
         self._report = report
         self._lease = lease
-        self._epoch = request.epoch
+        self._epoch = graph.epoch
         self._steps: dict[int, Step] = {}
         for step in reversed(graph.steps):
             if not step.metadata:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,25 @@ async def gone(lab: Lab) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError(f"still there: {lab.processes()}")
+
+
+@pytest.mark.parametrize("attached", [False, True])
+async def test_a_tied_container_ends_with_its_runtime_and_writes_nothing_down(lab: Lab, attached: bool) -> None:
+    pairs = [attach_pair("1")] if attached else []
+    attaches = tuple(attach for _, attach in pairs)
+    launch = lab.launch("/bin/sh", "-c", "sleep 1000 & sleep 1000", attaches=attaches)
+    task = await lab.runtime.launch(replace(launch, tied=True))
+    assert len(lab.processes()) > 0
+    await lab.runtime.close()
+    for _ in range(500):
+        if not lab.processes() and not lab.shims():
+            break
+        await asyncio.sleep(0.01)
+    assert not lab.processes()
+    assert not task.exited.done()
+    assert os.listdir(launch.run_dir) == []
+    for client, _ in pairs:
+        client.close()
 
 
 async def test_a_running_container_is_adopted_with_its_streams_and_its_end(lab: Lab) -> None:

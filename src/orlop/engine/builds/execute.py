@@ -8,6 +8,7 @@ step does not wait for that. Whoever ends a build waits for all of it: `Executor
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine
@@ -25,7 +26,7 @@ from orlop.engine.builds.exec_mounts import ContextTrees, StepMounts
 from orlop.engine.builds.exec_output import Output
 from orlop.engine.builds.kept import Kept
 from orlop.engine.images.upload import host_platform
-from orlop.errors import Error, Internal
+from orlop.errors import Error, Internal, Unavailable
 from orlop.formats import identity, platform
 from orlop.image.apart import apart
 from orlop.image.leases import Lease
@@ -75,7 +76,7 @@ class Executor:
                 if exit.code == 0:
                     return Made(await self._read(job, lease, rootfs, mount_points), time.monotonic() - began)
             except OSError as error:
-                raise Internal(f"a step of a build failed: {error}") from error
+                raise _failure(error) from error
             kept = self._keep(job, container_id, exit.code) if job.keep_failed else ""
             if kept:
                 directory.pop_all()
@@ -108,6 +109,8 @@ class Executor:
             mounts.close()
             exit = await container.ended()
             await output.ended()
+        if exit.error:
+            raise Internal(f"the step ended with an error: {exit.error}")
         return exit, _MOUNT_POINTS | mounts.points
 
     def _mounts(self, job: ExecJob, container_id: str) -> StepMounts:
@@ -132,6 +135,12 @@ class Executor:
         task = self._engine.spawn(work(), f"release of step {container_id[:12]}")
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
+
+
+def _failure(error: OSError) -> Error:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("no space left on device")
+    return Internal(f"the step could not be carried out: {error.strerror or error}")
 
 
 async def _finished(work: Callable[[], T], stop: Callable[[], None]) -> T:

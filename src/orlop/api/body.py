@@ -16,6 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from orlop.errors import InvalidArgument
+from orlop.formats import gojson
 from orlop.model.api.base import Json
 
 __all__ = ["MAX_BODY", "decode", "decode_fields", "fields_of", "parse"]
@@ -49,6 +50,11 @@ def parse(data: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         if not data.strip():
             raise InvalidArgument("invalid JSON: got EOF while reading request body") from None
+        wrong = gojson.explain(data)
+        if wrong:
+            raise InvalidArgument(f"invalid JSON: {wrong}") from None
+        if "trailing" in str(error):
+            raise InvalidArgument("unexpected content after JSON") from None
         raise InvalidArgument(f"invalid JSON: {error}") from None
 
 

@@ -14,7 +14,7 @@ class Hijackable(Protocol):
     async def upgrade(self, *, tty: bool) -> tuple[int, bytes]:
         """Answer with the head of a stream; return the socket's descriptor and what arrived behind the request.
 
-        The descriptor is the caller's to close or to hand on. With a terminal bytes are raw, else framed.
+        The descriptor is the caller's to close or to hand on. With `tty` bytes are raw, else framed.
         """
 
 

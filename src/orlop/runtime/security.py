@@ -36,20 +36,21 @@ __all__ = [
 ]
 
 MASKED_PATHS = (
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 )
-"""Hidden from a container; `masked_paths` adds the thermal counters that this machine's processors have."""
+"""Hidden from a container, in Docker's order, which clients see; `masked_paths` adds the thermal counters that this
+machine's processors have."""
 
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -79,6 +80,9 @@ def options(texts: Iterable[str] | None, *, no_new_privileges: bool = False) -> 
         if text == "no-new-privileges":
             no_new_privileges = True
             continue
+        if text == "writable-cgroups":
+            writable_cgroups = True
+            continue
         if text == "disable":
             continue
         key, separator, value = text.partition("=")
@@ -95,8 +99,8 @@ def options(texts: Iterable[str] | None, *, no_new_privileges: bool = False) -> 
                 seccomp = value
             case "no-new-privileges":
                 no_new_privileges = _boolean(value, text)
-            case "writable-cgroups":
-                writable_cgroups = _boolean(value, text)
+            case "writable-cgroups" if value in ("true", "false"):
+                writable_cgroups = value == "true"
             case "systempaths" if value == UNCONFINED:
                 unmasked = True
             case _:

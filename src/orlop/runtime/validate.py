@@ -6,7 +6,7 @@ knowledge (other containers, volumes, ports, networks) is the engine's to check.
 
 from __future__ import annotations
 
-from orlop.errors import InvalidArgument
+from orlop.errors import Conflict, InvalidArgument
 from orlop.formats import regexp
 from orlop.formats.units import parse_decimal_size
 from orlop.model.api.container import ContainerConfig, ContainerUpdate, HostConfig, LogConfig, RestartPolicy
@@ -48,12 +48,15 @@ def validate(config: ContainerConfig, host: HostConfig, facts: HostFacts) -> lis
 
 
 def validate_update(record: ContainerRecord, update: ContainerUpdate, facts: HostFacts) -> list[str]:
-    """Return warnings. Raises `InvalidArgument` for limits that are wrong, alone or beside those that stand."""
+    """Return warnings. Raises `InvalidArgument` for limits that are wrong, alone or beside those that stand.
+
+    Raises `Conflict` for a restart policy of a container that is removed when it ends.
+    """
     warnings = limits.check(update, facts, update=True)
     if update.restart_policy is not None:
         _restart_policy(update.restart_policy)
         if record.host_config.auto_remove and update.restart_policy.name not in ("", "no"):
-            raise InvalidArgument("Restart policy cannot be updated because AutoRemove is enabled for the container")
+            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
     stands = record.host_config
     if update.nano_cpus and (stands.cpu_period or stands.cpu_quota):
         conflict = "Period" if stands.cpu_period else "Quota"
@@ -126,6 +129,8 @@ def _host(host: HostConfig) -> None:
         raise InvalidArgument("SHM size can not be less than 0")
     if not -1000 <= host.oom_score_adj <= 1000:
         raise InvalidArgument(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if "" in (host.annotations or {}):
+        raise InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key")
     if host.runtime not in RUNTIMES:
         raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
     if host.cgroup:

@@ -72,7 +72,6 @@ class Client:
         self.spooled = 0
         self._loop = loop
         self._socket = socket.socket(fileno=fd)
-        self._tty = tty
         self._scanner = Scanner(request.detach_keys if tty else b"")
         self._on_input = on_input
         self._on_gone = on_gone
@@ -113,7 +112,7 @@ class Client:
         """Send output. If it does not go, keep it, or take a cursor from `fall_behind` (behind this record)."""
         if self._cursor is not None or not self._wants(stream) or self._finished or self.closed:
             return
-        pieces = [memoryview(data)] if self._tty or not self.request.framed else _framed(stream, data)
+        pieces = [memoryview(data)] if not self.request.framed else _framed(stream, data)
         if self._spool or self._pending:
             self._keep(pieces)
             return
@@ -247,7 +246,7 @@ class Client:
 
     def _pieces(self, block: bytes) -> list[memoryview]:
         """Turn records of the journal into what this client is to get."""
-        framed = self.request.framed and not self._tty
+        framed = self.request.framed
         if framed and self.request.stdout and self.request.stderr:
             return journal.frames(block)[0]
         view, pieces = memoryview(block), []

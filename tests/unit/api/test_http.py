@@ -151,7 +151,7 @@ async def test_create_returns_id_and_warnings(wire: Wire, fake: Fake) -> None:
     [
         (b"", "invalid JSON: got EOF while reading request body"),
         (b"{", "invalid JSON: "),
-        (b"{} {}", "invalid JSON: "),
+        (b"{} {}", "unexpected content after JSON"),
         (b"[]", "invalid JSON: Expected `object`, got `array`"),
         (b"{}", "config cannot be empty in order to create a container"),
         (b'{"HostConfig":{}}', "config cannot be empty in order to create a container"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orlop.errors import InvalidArgument
+from orlop.errors import Conflict, InvalidArgument
 from orlop.model.api.container import (
     ContainerConfig,
     ContainerUpdate,
@@ -265,11 +265,6 @@ def stands(**host: Any) -> ContainerRecord:
             {"cpu_period": 5000},
             "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set",
         ),
-        (
-            {"auto_remove": True},
-            {"restart_policy": RestartPolicy(name="always")},
-            "Restart policy cannot be updated because AutoRemove is enabled for the container",
-        ),
         ({}, {"memory": MIB}, "Minimum memory limit allowed is 6MB"),
     ],
 )
@@ -277,6 +272,11 @@ def test_an_update_has_to_fit_what_stands(host: dict[str, Any], update: dict[str
     with pytest.raises(InvalidArgument) as raised:
         validate_update(stands(**host), ContainerUpdate(**update), FACTS)
     assert raised.value.message == message
+
+
+def test_what_is_removed_at_its_end_is_not_restarted() -> None:
+    with pytest.raises(Conflict, match="because AutoRemove is enabled for the container"):
+        validate_update(stands(auto_remove=True), ContainerUpdate(restart_policy=RestartPolicy(name="always")), FACTS)
 
 
 def test_an_update_that_fits_passes() -> None:

@@ -46,7 +46,8 @@ async def create(
     security.check(host)
     files.check(host)
     ports.requests(config, host)
-    links.check(engine, host)
+    _check_joined(engine, host)
+    host = links.resolved(engine, host)
     networks = _networks(engine, body, host)
     container_id = identity.new_id()
     _check_hostname(config)
@@ -88,6 +89,16 @@ async def _enter(engine: Engine, record: ContainerRecord, image: ImageRecord) ->
     except BaseException:
         engine.snapshots.remove(record.id)
         raise
+
+
+def _check_joined(engine: Engine, host: HostConfig) -> None:
+    """Whose processes or memory is to be shared has to exist already, though it need not run yet."""
+    for mode in (host.pid_mode, host.ipc_mode):
+        if mode.startswith("container:"):
+            try:
+                engine.containers.resolve(mode.removeprefix("container:"))
+            except NotFound as error:
+                raise InvalidArgument(error.message) from None
 
 
 def _check_name(name: str | None) -> str:

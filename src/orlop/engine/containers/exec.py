@@ -98,14 +98,14 @@ async def _run(engine: Engine, instance: Exec, task: Task, body: ExecStart, conn
     request = _request(engine, instance, body)
     attach = None
     if connection is not None:
-        fd, tail = await connection.upgrade(tty=instance.tty)
+        fd, tail = await connection.upgrade(tty=body.tty)
         attach = Attach(
             id=instance.id[:16],
             fd=fd,
             stdin=asked.attach_stdin,
             stdout=asked.attach_stdout,
             stderr=asked.attach_stderr,
-            framed=not instance.tty,
+            framed=not body.tty,  # as this request says, whatever the process has
             detach_keys=instance.detach_keys,
             tail=tail,
         )

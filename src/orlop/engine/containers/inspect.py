@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orlop.engine.containers import places
+from orlop.engine.containers import links, places
 from orlop.engine.containers.registry import Container
 from orlop.formats.duration import format_rfc3339
 from orlop.model.api.container import EndpointSettings, HostConfig, Resources
 from orlop.model.record import ContainerRecord, EndpointRecord, MountRecord
+from orlop.volume.resolve import clean_path
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["endpoint_settings", "inspect", "mount_point"]
+__all__ = ["endpoint_settings", "inspect", "mount_points"]
 
 Json = dict[str, Any]
 NEVER = "0001-01-01T00:00:00Z"
@@ -46,9 +47,9 @@ async def inspect(engine: Engine, ref: str, *, size: bool = False) -> Json:
         "ProcessLabel": "",
         "AppArmorProfile": _apparmor(engine, record),
         "ExecIDs": [key for key, instance in container.execs.items() if instance.running] or None,
-        "HostConfig": host_config(record.host_config),
+        "HostConfig": host_config(record.host_config) | {"Links": links.shown(engine, record)},
         "GraphDriver": {"Data": engine.snapshots.describe(record.id), "Name": "overlay2"},
-        "Mounts": [mount_point(mount) for mount in record.mounts],
+        "Mounts": mount_points(record),
         "Config": _config(record),
         "NetworkSettings": network_settings(engine, record),
     }
@@ -108,6 +109,12 @@ def endpoint_settings(engine: Engine, record: ContainerRecord, name: str, asked:
             "MacAddress": held.mac,
         }
     return answer
+
+
+def mount_points(record: ContainerRecord) -> list[Json]:
+    """Return the mounts of a container; those of ``--tmpfs`` stand in its host configuration alone."""
+    own = {clean_path(path) for path in record.host_config.tmpfs or ()}
+    return [mount_point(mount) for mount in record.mounts if mount.type != "tmpfs" or mount.destination not in own]
 
 
 def network_settings(engine: Engine, record: ContainerRecord) -> Json:

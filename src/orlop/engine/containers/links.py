@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from orlop.engine.containers import ports
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotFound
@@ -13,23 +15,47 @@ from orlop.model.record import ContainerRecord, EndpointRecord
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["check", "environment", "host_entries", "targets"]
+__all__ = ["environment", "host_entries", "names", "resolved", "shown", "targets"]
 
 # What another container's environment has of its own and does not pass on.
 PRIVATE = ("HOME", "PATH", "HOSTNAME", "TERM")
 
 
-def check(engine: Engine, host: HostConfig) -> None:
-    """Raise an error when a link names no container, or the network mode has no links."""
+def resolved(engine: Engine, host: HostConfig) -> HostConfig:
+    """Return `host` with links to containers, which may be renamed, by their ids.
+
+    Raises an error when a link names no container, or the network mode has no links.
+    """
     if not host.links:
-        return
+        return host
     if host.network_mode == "host":
         raise InvalidArgument("conflicting options: host type networking can't be used with links")
     if host.network_mode.startswith("container:"):
         raise InvalidArgument("conflicting options: container type network can't be used with links")
     _check_reach(engine)
-    for link in host.links:
-        _target(engine, link)
+    found = [_target(engine, link) for link in host.links]
+    return msgspec.structs.replace(host, links=[f"{target.id}:{alias}" for target, alias in found])
+
+
+def shown(engine: Engine, record: ContainerRecord) -> list[str] | None:
+    """Return the links of a container as `inspect` has them: ``/target:/container/alias``; None if it has none."""
+    found = [(engine.containers.get(target), alias) for target, alias in _stored(record)]
+    return [f"/{target.name}:/{record.name}/{alias}" for target, alias in found if target] or None
+
+
+def names(engine: Engine) -> dict[str, list[str]]:
+    """Return the names that links give to containers (by id): ``/container/alias``."""
+    answer: dict[str, list[str]] = {}
+    for container in engine.containers:
+        for target, alias in _stored(container.record):
+            answer.setdefault(target, []).append(f"/{container.name}/{alias}")
+    return answer
+
+
+def _stored(record: ContainerRecord) -> list[tuple[str, str]]:
+    """Return id and alias of each link."""
+    links = [link.partition(":") for link in record.host_config.links or []]
+    return [(target, alias.rpartition("/")[2] or target) for target, _, alias in links]
 
 
 def _check_reach(engine: Engine) -> None:

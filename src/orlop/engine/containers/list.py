@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine.containers import inspect, ports
+from orlop.engine.containers import inspect, links, ports
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats.filters import Filters
@@ -38,17 +39,18 @@ async def list_containers(engine: Engine, *, all: bool, limit: int, size: bool, 
     if limit > 0:
         chosen = chosen[:limit]
     now = time.time_ns()
+    linked = links.names(engine)
     answer = []
     for container in chosen:
-        item = summary(engine, container, now)
+        item = summary(engine, container, now, linked.get(container.id, ()))
         if size:
             item["SizeRw"], item["SizeRootFs"] = await asyncio.to_thread(engine.snapshots.sizes, container.id)
         answer.append(item)
     return answer
 
 
-def summary(engine: Engine, container: Container, now: int) -> Json:
-    """Return one line of `docker ps`."""
+def summary(engine: Engine, container: Container, now: int, names: Sequence[str] = ()) -> Json:
+    """Return one line of `docker ps`; `names` are those that links give."""
     record = container.record
     mode = record.host_config.network_mode
     host: Json = {"NetworkMode": mode}
@@ -56,7 +58,7 @@ def summary(engine: Engine, container: Container, now: int) -> Json:
         host["Annotations"] = record.host_config.annotations
     return {
         "Id": record.id,
-        "Names": [f"/{record.name}"],
+        "Names": [f"/{record.name}", *names],
         "Image": _image_name(engine, record),
         "ImageID": record.image_id,
         "Command": _command(record),
@@ -71,7 +73,7 @@ def summary(engine: Engine, container: Container, now: int) -> Json:
                 name: inspect.endpoint_settings(engine, record, name, asked) for name, asked in record.networks.items()
             }
         },
-        "Mounts": [inspect.mount_point(mount) for mount in record.mounts],
+        "Mounts": inspect.mount_points(record),
     }
 
 

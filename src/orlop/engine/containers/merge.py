@@ -6,6 +6,7 @@ What the user gives wins; lists of names (environment, ports, volumes, labels) a
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 import msgspec
@@ -41,7 +42,7 @@ def merge(body: ContainerCreate, image: Json) -> ContainerConfig:
         cmd=cmd,
         user=body.user or image.get("User") or "",
         env=_environment(body.env or [], image.get("Env") or []),
-        working_dir=body.working_dir or image.get("WorkingDir") or "",
+        working_dir=_cleaned(body.working_dir or image.get("WorkingDir") or ""),
         exposed_ports=_union(_ports(image.get("ExposedPorts")), _ports(body.exposed_ports)),
         volumes=_union(image.get("Volumes"), body.volumes),
         labels={**(image.get("Labels") or {}), **(body.labels or {})},
@@ -57,6 +58,10 @@ def command(config: ContainerConfig) -> tuple[str, tuple[str, ...]]:
     """Return the program and its arguments."""
     words = [*(config.entrypoint or []), *(config.cmd or [])]
     return words[0], tuple(words[1:])
+
+
+def _cleaned(path: str) -> str:
+    return f"/{posixpath.normpath(path).lstrip('/')}" if path.startswith("/") else path
 
 
 def _words(value: list[str] | str | None) -> list[str] | None:

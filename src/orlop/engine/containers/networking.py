@@ -39,9 +39,12 @@ def running_target(engine: Engine, kind: str, ref: str) -> Container:
         raise InvalidArgument(error.message) from error
     if kind != "network":
         if not target.running:
-            raise Conflict(f"container {ref} is not running")
+            raise Internal(f"failed to join {kind.upper()} namespace: container {target.id} is not running")
         if target.state.status == "restarting":
-            raise Conflict(f"Container {ref} is restarting, wait until the container is running")
+            raise Internal(
+                f"failed to join {kind.upper()} namespace: "
+                f"Container {target.id} is restarting, wait until the container is running"
+            )
         return target
     if not target.running:
         raise Conflict(

@@ -153,7 +153,7 @@ class Registry:
         """
         if not ref:
             raise InvalidArgument("No container name or ID supplied")
-        found = self._by_id.get(ref) or self.by_name(ref.removeprefix("/"))
+        found = self._by_id.get(ref) or self.by_name(ref.removeprefix("/")) or self._linked(ref.removeprefix("/"))
         if found:
             return found
         if all(char in "0123456789abcdef" for char in ref):
@@ -163,6 +163,13 @@ class Registry:
             if matches:
                 raise InvalidArgument(f"Multiple IDs found with provided prefix: {ref}")
         raise NotFound(f"No such container: {ref}")
+
+    def _linked(self, ref: str) -> Container | None:
+        """Return the container that another one has a link to: ``container/alias``."""
+        name, slash, alias = ref.partition("/")
+        holder = self.by_name(name) if slash else None
+        links = [link.partition(":") for link in (holder.record.host_config.links or [] if holder else [])]
+        return next((self.get(target) for target, _, known in links if known == alias), None)
 
     @asynccontextmanager
     async def locked(self, ref: str) -> AsyncIterator[Container]:

@@ -111,9 +111,9 @@ def cancel_restart(engine: Engine, container: Container) -> None:
 
 def parse_signal(text: str) -> int:
     """Return the number of ``KILL``, ``SIGTERM``, ``9``, ``RTMIN+3``. Raises `InvalidArgument`."""
+    if text.isascii() and text.isdigit() and len(text) < 4 and 0 < int(text) <= 64:
+        return int(text)
     name = text.upper().removeprefix("SIG")
-    if name.isascii() and name.isdigit() and 0 < int(name) <= 64:
-        return int(name)
     base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
     if base in REALTIME and (not sign or (offset.isascii() and offset.isdigit())):
         number = REALTIME[base] + (int(offset or 0) if sign != "-" else -int(offset))

@@ -47,6 +47,8 @@ def merged(host: HostConfig, body: ContainerUpdate) -> HostConfig:
         value = getattr(body, name)
         if value not in (0, "", None, []):
             changes[name] = value
+    if body.pids_limit is not None:
+        changes["pids_limit"] = body.pids_limit  # here 0 names something: no limit
     if body.cpu_quota or body.cpu_period:
         changes.setdefault("nano_cpus", 0)
     if body.nano_cpus:

@@ -151,7 +151,13 @@ def _usage_sizes(usage: Json) -> Json:
 
 
 def _builder_size(usage: Json) -> Json:
-    return usage | {"BuilderSize": sum(record.get("Size", 0) for record in usage.get("BuildCache") or [])}
+    """Before 1.42 the size of the build cache stood in a field of its own, and a record had one parent at most."""
+    records = usage.get("BuildCache") or []
+    older = [
+        _without(record, "Parents") | ({"Parent": record["Parents"][0]} if record.get("Parents") else {})
+        for record in records
+    ]
+    return usage | {"BuildCache": older, "BuilderSize": sum(record.get("Size", 0) for record in records)}
 
 
 _TABLE = (

@@ -8,7 +8,7 @@ the items and the disk's free space, and gets the items that go.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orlop.errors import InvalidArgument
 from orlop.formats import regexp
@@ -77,7 +77,7 @@ class GCRule:
     """A rule of ``builder.gc.policy``, whose ages count from when it is carried out."""
 
     all: bool = False
-    filters: Filters = Filters()
+    filters: Filters = field(default_factory=Filters)
     reserved: int = 0
     max_used: int = 0
     min_free: int = 0
@@ -122,12 +122,12 @@ def default_rules(disk: int, reserved: int = 0, max_used: int = 0, min_free: int
     reserved = reserved or _DEFAULT_RESERVED
     max_used = max_used or disk * _DEFAULT_MOST_PERCENT // 100
     min_free = min_free or disk * _DEFAULT_FREE_PERCENT // 100
-    sizes = {"reserved": reserved, "max_used": max_used, "min_free": min_free}
+    capped = Rule(reserved=reserved, max_used=max_used, min_free=min_free)
     return (
         Rule(keep_duration=48 * _HOUR, max_used=max(reserved // 8, _TEMPORARY), kinds=_EASILY_MADE),
-        Rule(keep_duration=60 * 24 * _HOUR, **sizes),
-        Rule(**sizes),
-        Rule(all=True, **sizes),
+        replace(capped, keep_duration=60 * 24 * _HOUR),
+        capped,
+        replace(capped, all=True),
     )
 
 

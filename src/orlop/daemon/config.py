@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orlop.build.policy import BuilderGC
 from orlop.daemon import flags
+from orlop.daemon.builder import parse_builder
 from orlop.daemon.flags import Flag
 from orlop.daemon.table import BY_KEY, DEFAULTS, FILE_ONLY, FLAGS
 from orlop.engine.config import EngineConfig
@@ -84,6 +86,8 @@ def load(given: Mapping[str, Any]) -> Settings:
         from_file = _read_file(path, must_exist="config-file" in given)
         _check_conflicts(given, from_file)
         values = {flag.name: _file_value(flag, from_file[key]) for key, flag in BY_KEY.items() if key in from_file}
+        if "builder" in from_file:
+            values["builder"] = parse_builder(from_file["builder"])
     except Error as error:
         raise InvalidArgument(f"unable to configure the Docker daemon with file {path}: {error}") from None
     return _settings(given, values)
@@ -199,6 +203,7 @@ def _engine_config(values: Mapping[str, Any]) -> EngineConfig:
     if get("default-cgroupns-mode", "") not in ("", "host", "private"):
         raise InvalidArgument(f"invalid default cgroup namespace mode: {get('default-cgroupns-mode')}")
     _check_transfers(values)
+    builder_gc, insecure = get("builder", (BuilderGC(), False))
     registries = RegistryConfig(tuple(get("insecure-registry", ())), tuple(get("registry-mirror", ()))).check()
     return EngineConfig(
         data_root=_absolute(values, "data-root"),
@@ -234,6 +239,8 @@ def _engine_config(values: Mapping[str, Any]) -> EngineConfig:
         max_concurrent_downloads=values["max-concurrent-downloads"],
         max_concurrent_uploads=values["max-concurrent-uploads"],
         max_download_attempts=values["max-download-attempts"],
+        builder_gc=builder_gc,
+        build_insecure=insecure,
         hosts=tuple(get("host") or ()),
     )
 

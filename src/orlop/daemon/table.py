@@ -121,9 +121,9 @@ _LACKED = (
 FLAGS = (*_HAD, *_SETTLED, *_LACKED)
 BY_KEY: Mapping[str, Flag] = {flag.file_key: flag for flag in FLAGS if flag.file_key is not None}
 
-FILE_ONLY: Mapping[str, str] = {  # of dockerd's configuration file, without a flag
+FILE_ONLY: Mapping[str, str] = {  # of dockerd's configuration file, without a flag; why Orlop lacks it, "" if not
     "allow-nondistributable-artifacts": "layers that are kept outside of registries are neither pulled nor pushed",
-    "builder": "this version of Orlop does not build images",
+    "builder": "",
     "proxies": _PROXIES,
     "swarm-raft-election-tick": _NO_SWARM,
     "swarm-raft-heartbeat-tick": _NO_SWARM,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orlop.build.policy import BuilderGC
 from orlop.model.api.container import Ulimit
 
 __all__ = ["EngineConfig"]
@@ -48,4 +49,5 @@ class EngineConfig:
     max_concurrent_uploads: int = 5
     max_download_attempts: int = 5
     hosts: tuple[str, ...] = ()
+    builder_gc: BuilderGC = field(default_factory=BuilderGC)
     build_insecure: bool = False  # steps of builds may ask for `--security=insecure`

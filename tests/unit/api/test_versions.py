@@ -51,8 +51,12 @@ def test_the_newest_answer_is_left_alone() -> None:
         (
             "usage",
             (1, 41),
-            {"Images": [{"Size": 3}], "BuildCache": [{"Size": 4}]},
-            {"Images": [{"Size": 3, "VirtualSize": 3}], "BuildCache": [{"Size": 4}], "BuilderSize": 4},
+            {"Images": [{"Size": 3}], "BuildCache": [{"Size": 4, "Parents": ["x"]}, {"Size": 1}]},
+            {
+                "Images": [{"Size": 3, "VirtualSize": 3}],
+                "BuildCache": [{"Size": 4, "Parent": "x"}, {"Size": 1}],
+                "BuilderSize": 5,
+            },
         ),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orlop.build.policy import BuilderGC, Rule
 from orlop.daemon import config, main
 from orlop.daemon.config import Settings
 from orlop.daemon.table import BY_KEY, DEFAULTS, FILE_ONLY
@@ -82,6 +83,22 @@ def test_the_file_has_dockers_keys(file: Path) -> None:
     assert "host" in found.from_file
 
 
+def test_the_file_says_how_much_of_the_build_cache_is_kept(file: Path) -> None:
+    assert load(file).engine.builder_gc == BuilderGC()
+    gc = {
+        "enabled": True,
+        "defaultKeepStorage": "20GB",
+        "policy": [{"keepStorage": "1kb", "filter": ["unused-for=48h", "type=regular"]}, {"all": True}],
+    }
+    found = load(file, document={"builder": {"gc": gc, "entitlements": {"security-insecure": True}}}).engine
+    assert found.build_insecure
+    assert found.builder_gc.reserved == 20 << 30
+    assert found.builder_gc.rules(disk=0, now=0) == (
+        Rule(keep_duration=48 * 3600 * 10**9, reserved=1024, fields={"type": "regular"}),
+        Rule(all=True, reserved=20 << 30),
+    )
+
+
 def test_a_file_that_is_missing_is_an_error_only_when_it_was_named(tmp_path: Path, monkeypatch: Any) -> None:
     missing = tmp_path / "none.json"
     assert refused(missing) == (
@@ -115,7 +132,15 @@ def test_conflicts_of_flag_and_file_are_told_as_dockerd_does(file: Path) -> None
         ({"log-opts": ["a=b"]}, "log-opts: expected an object of strings"),
         ({"default-ulimits": {"nofile": 5}}, "default-ulimits: expected an object"),
         ({"userns-remap": "default"}, 'orlopd does not have the directive "userns-remap": '),
-        ({"builder": {}}, 'orlopd does not have the directive "builder": '),
+        ({"builder": {"history": {"maxAge": 1}}}, 'orlopd does not have the directive "builder.history": '),
+        ({"builder": {"gc": {"enabled": "yes"}}}, "builder.gc.enabled: expected true or false"),
+        (
+            {"builder": {"gc": {"defaultKeepStorage": "much"}}},
+            "could not parse 'much' as Builder.GC.DefaultKeepStorage config: invalid size: 'much'",
+        ),
+        ({"builder": {"gc": {"policy": [{"filter": ["label=x"]}]}}}, "invalid filter 'label'"),
+        ({"builder": {"gc": {"policy": [{"keep": "1GB"}]}}}, "builder.gc.policy.keep"),
+        ({"builder": {"entitlements": {"network-host": False}}}, '"builder.entitlements.network-host" false'),
         ({"live-restore": False}, 'orlopd does not have the directive "live-restore": '),
     ],
 )

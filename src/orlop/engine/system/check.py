@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orlop.build.cache import names_of_step
+from orlop.build.check import check_step
 from orlop.engine.uncut import uncut
 from orlop.errors import Conflict, Error, NotFound
 from orlop.formats.digest import Digest
@@ -27,7 +29,7 @@ from orlop.image.check.records import check_record
 from orlop.image.collect import names_of
 from orlop.image.partials import DIRECTORY
 from orlop.image.usage import allocated
-from orlop.model.record import ImageRecord
+from orlop.model.record import BuildStepRecord, ImageRecord
 from orlop.store.integrity import damage
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ async def check(engine: Engine, *, repair: bool = False) -> AsyncGenerator[Json,
             checking.images,
             checking.blobs,
             checking.layers,
+            checking.steps,
             checking.containers,
             checking.volumes,
             checking.strays,
@@ -121,6 +124,19 @@ class _Check:
                 checked = await uncut(partial(check_layer, self.depot, layer), self.dropped)
                 if checked.problem is not None:
                     yield await self.damaged_layer(layer, checked.problem, checked.fresh)
+
+    async def steps(self) -> AsyncGenerator[Json, None]:
+        """Look at what only the build cache keeps; what is damaged is dropped, and made anew by the next build."""
+        cache = self.engine.build_cache
+        for done, record in enumerate(records := list(cache)):
+            yield _progress("build steps", done, len(records))
+            async with self.leased(*names_of_step(record)):
+                if cache.find(record.key) is None:
+                    continue  # it was pruned meanwhile
+                work = partial(check_step, self.depot, record, self.users().keys(), frozenset(self.bad))
+                problem = await uncut(work)
+                if problem is not None:
+                    yield await self.damaged_step(record, problem)
 
     async def containers(self) -> AsyncGenerator[Json, None]:
         for container in self.engine.containers:
@@ -201,6 +217,12 @@ class _Check:
         self.bad.discard(layer.name)
         await asyncio.to_thread(self.depot.layers.sync_names)
         return self.told(problem, "unpacked again from its blob")
+
+    async def damaged_step(self, record: BuildStepRecord, problem: Problem) -> Json:
+        if not self.repair:
+            return self.told(problem)
+        await self.engine.build_cache.drop([record.key])  # what it kept goes with the lease that holds it now
+        return self.told(problem, "dropped from the build cache")
 
     # Asking the engine
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from orlop.engine.builds.usage import cache_usage, only_cached
 from orlop.engine.containers.list import list_containers
 from orlop.engine.images.list import list_images
 from orlop.engine.volumes.inspect import volume_json
@@ -35,6 +36,7 @@ _PARTS = {
     "layers": "Layers",
     "containers": "Containers",
     "volumes": "Volumes",
+    "build": "Builds",
     "tmp": "Temporary",
 }
 
@@ -42,18 +44,19 @@ _PARTS = {
 async def usage(engine: Engine, kinds: Collection[str] = ()) -> Json:
     """Return the objects of `kinds`, of all when none is named, with their sizes; None for the others.
 
-    What images share is counted once in ``LayersSize``. Of all kinds there is the data root's own account, too:
-    ``DataRoot`` has the bytes of each of its parts, ``Temporary`` being what comes in, and what was removed and is
-    not gone yet.
+    What images share is counted once in ``LayersSize``, and what only the build cache keeps is no part of it. Of all
+    kinds there is the data root's own account, too: ``DataRoot`` has the bytes of each of its parts, ``Temporary``
+    being what comes in, and what was removed and is not gone yet.
     """
     wanted = kinds or KINDS.keys()
     parts = await asyncio.to_thread(_parts, engine)
+    cached = await asyncio.to_thread(only_cached, engine)
     answer: Json = {
-        "LayersSize": parts["Content"] + parts["Layers"] if "image" in wanted else 0,
+        "LayersSize": parts["Content"] + parts["Layers"] - cached if "image" in wanted else 0,
         "Images": await _images(engine) if "image" in wanted else None,
         "Containers": await _containers(engine) if "container" in wanted else None,
         "Volumes": await _volumes(engine) if "volume" in wanted else None,
-        "BuildCache": [] if "build-cache" in wanted else None,
+        "BuildCache": await cache_usage(engine) if "build-cache" in wanted else None,
     }
     return answer if kinds else answer | {"DataRoot": parts}
 

@@ -41,7 +41,7 @@ class Platform:
 
 def normalize(platform: Platform) -> Platform:
     """Return the one spelling of a platform: ``x86_64`` is amd64, arm64 is v8 unless it says more, arm is v7."""
-    system = platform.os.lower()
+    system = {"macos": "darwin"}.get(platform.os.lower(), platform.os.lower())
     architecture, variant = platform.architecture.lower(), platform.variant.lower()
     if architecture in _ARM:
         architecture, variant = "arm", variant or _ARM[architecture]
@@ -62,7 +62,7 @@ def parse(text: str, *, machine: str = "") -> Platform:
     if len(words) > 3:
         raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
     for index, word in enumerate(words):
-        if index == 0 and len(words) > 1 and not _SYSTEM.fullmatch(word):
+        if index == 0 and not _SYSTEM.fullmatch(word):
             rule = f'OSAndVersion specifier component must match "{_SYSTEM_PATTERN}"'
             raise InvalidArgument(f'"{word}" is an invalid OS component of "{text}": {rule}: invalid argument')
         if not _COMPONENT.fullmatch(word):
@@ -75,7 +75,7 @@ def parse(text: str, *, machine: str = "") -> Platform:
 
 def _completed(word: str, machine: str) -> Platform:
     only = normalize(Platform("linux", word))
-    if machine and word.lower() in _SYSTEMS:
+    if machine and word.lower() in (*_SYSTEMS, "macos"):
         return normalize(Platform(word, machine))
     if machine and only.architecture in _KNOWN:
         return only

@@ -62,7 +62,12 @@ class History(msgspec.Struct):
 
 class _RootFS(msgspec.Struct):
     type: str = "layers"
-    diff_ids: list[str] = []
+    layers: list[str] | None = msgspec.field(default=None, name="diff_ids")
+
+    @property
+    def diff_ids(self) -> list[str]:
+        """The digests of the layers' tars, bottom first."""
+        return self.layers or []
 
 
 class ImageConfig(msgspec.Struct):

@@ -23,18 +23,22 @@ _CHUNK = 16 << 20
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM)
 
 
-def copy_up(root_fd: int, path: str, volume_dir: str) -> bool:
+def copy_up(root_fd: int, path: str, volume_dir: str, subpath: str = "") -> bool:
     """Copy the directory `path` of the tree at `root_fd` into the directory `volume_dir` if that is empty.
 
-    Links in `path` are followed inside the tree. Returns whether it copied: not into a volume with content, and not
-    when the tree has no directory there. Raises `OSError`; then the volume is empty again.
+    With `subpath` it is copied into that directory of the volume. Links in `path` are followed inside the tree, those
+    in `subpath` inside the volume. Returns whether it copied: not into a directory with content, and not when there is
+    none on either side. Raises `OSError`; then the volume is empty again.
     """
     with ExitStack() as stack:
         target = os.open(volume_dir, _DIRECTORY)
         stack.callback(os.close, target)
-        if os.listdir(target):
-            return False
         try:
+            if subpath:
+                target = open_in_root(target, subpath, os.O_RDONLY | os.O_DIRECTORY)
+                stack.callback(os.close, target)
+            if os.listdir(target):
+                return False
             source = open_in_root(root_fd, path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):

@@ -177,14 +177,14 @@ class LocalVolumes:
                 if self._pins[name] <= 0:
                     del self._pins[name]
 
-    async def populate(self, record: VolumeRecord, root_fd: int, path: str) -> bool:
+    async def populate(self, record: VolumeRecord, root_fd: int, path: str, subpath: str = "") -> bool:
         """Copy the directory `path` below `root_fd` into the volume if that is empty; tell whether it was.
 
         `root_fd` must stay open until this returns. A failure leaves the volume empty.
         """
         async with self._lock(record.name):
             try:
-                return await asyncio.to_thread(copy_up, root_fd, path, self.path(record))
+                return await asyncio.to_thread(copy_up, root_fd, path, self.path(record), subpath)
             except OSError as error:
                 raise _failure("failed to populate volume", error) from error
 

@@ -56,8 +56,16 @@ async def remove_image(call: Call) -> Answer:
     return answer(await removed)
 
 
+def _one_platform(call: Call) -> str:
+    """Return the platform that a load or save is for, in JSON."""
+    asked = call.query.all("platform") if call.version >= (1, 48) else ()
+    if len(asked) > 1:
+        raise InvalidArgument("multiple platform parameters not supported")
+    return asked[0] if asked else ""
+
+
 async def load_images(call: Call) -> Answer:
-    platform = call.query.text("platform") if call.version >= (1, 48) else ""
+    platform = _one_platform(call)
     quiet = call.query.flag("quiet", default=True)
     progress = load.load(call.engine, call.upload(), quiet=quiet, platform=platform)
     return await send_progress(call, progress, early_errors=False)
@@ -66,7 +74,7 @@ async def load_images(call: Call) -> Answer:
 async def save_images(call: Call) -> Answer:
     """Send the images of the path or of the query as an archive."""
     names = [call.parts["name"]] if "name" in call.parts else [*call.query.all("names")]
-    platform = call.query.text("platform") if call.version >= (1, 48) else ""
+    platform = _one_platform(call)
     return await send_archive(call, save.save(call.engine, names, platform=platform), TAR)
 
 

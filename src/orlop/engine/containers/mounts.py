@@ -111,11 +111,11 @@ async def _volume(
         made.append(record.name)
         volume_events.publish(engine, record, "create")
     source = engine.volumes.path(record)
-    if request.subpath or request.copy:
+    if request.copy:
         holder = identity.new_id()
         await engine.volumes.mount(record.name, holder)
         try:
-            await _look_into(engine, request, image, record)
+            await _fill(engine, request, image, record)
         finally:
             engine.volumes.release(record.name, holder)
     return MountRecord(
@@ -133,15 +133,11 @@ async def _volume(
     )
 
 
-async def _look_into(engine: Engine, request: MountRequest, image: ImageRecord, record: VolumeRecord) -> None:
-    """Check what is asked of a volume's content, and fill a new one with what it hides of the image."""
-    if request.subpath:
-        await asyncio.to_thread(_check_subpath, engine.volumes.path(record), request.subpath)
-    if not request.copy:
-        return
+async def _fill(engine: Engine, request: MountRequest, image: ImageRecord, record: VolumeRecord) -> None:
+    """Fill a new volume, or an empty directory of it, with what it hides of the image."""
     root = await asyncio.to_thread(_image_view, engine, image, request.destination)
     try:
-        await engine.volumes.populate(record, root, request.destination)
+        await engine.volumes.populate(record, root, request.destination, request.subpath)
     finally:
         os.close(root)
 
@@ -173,16 +169,6 @@ def _check_source(request: MountRequest) -> None:
         raise InvalidArgument(
             f"error while creating mount source path '{request.source}': mkdir {error.filename}: {error.strerror}"
         ) from None
-
-
-def _check_subpath(volume: str, subpath: str) -> None:
-    root = os.open(volume, os.O_PATH | os.O_DIRECTORY)
-    try:
-        os.close(open_in_root(root, subpath, os.O_PATH))
-    except OSError as error:
-        raise InvalidArgument(f"cannot access path {volume}/{subpath}: {error.strerror}") from None
-    finally:
-        os.close(root)
 
 
 def _check_hidden(root: int, path: str) -> None:

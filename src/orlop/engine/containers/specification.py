@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import msgspec
 from orlop.engine.containers import networking
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument
+from orlop.linux.openat2 import BENEATH, NO_MAGICLINKS, openat2
 from orlop.model.record import ContainerRecord
 from orlop.runtime import security
 from orlop.runtime.spec import SpecContext, build_spec
@@ -66,12 +69,31 @@ def seccomp(spec: dict[str, Any]) -> bytes | None:
 
 
 async def check_mount_sources(record: ContainerRecord) -> None:
-    """Raise `InvalidArgument` when the host path of a bind mount has gone since the container was created."""
+    """Raise `InvalidArgument` when a host path, or the path in a volume, that is to be mounted is not there (any more).
+
+    Nothing is lost when it changes right after this: the kernel looks once more, and follows no link out of a volume.
+    """
     for mount in record.mounts:  # a path may lie on a server that does not answer
         if mount.type == "bind" and not await asyncio.to_thread(Path(mount.source).exists):
             raise InvalidArgument(
                 f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
             )
+        if mount.type == "volume" and mount.subpath:
+            await asyncio.to_thread(_check_subpath, mount.source, mount.subpath)
+
+
+def _check_subpath(volume: str, subpath: str) -> None:
+    root = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    try:
+        os.close(openat2(root, subpath, os.O_PATH, resolve=BENEATH | NO_MAGICLINKS))
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.ELOOP):
+            raise InvalidArgument(
+                f"path concatenation escapes the base directory, base: {volume}, subpath: {subpath}"
+            ) from None
+        raise InvalidArgument(f"cannot access path {volume}/{subpath}: {error.strerror}") from None
+    finally:
+        os.close(root)
 
 
 def _namespaces(engine: Engine, record: ContainerRecord) -> dict[str, str]:

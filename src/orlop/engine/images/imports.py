@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.engine.images.attributes import publish
 from orlop.engine.images.tag import parse_target
 from orlop.engine.images.upload import Upload, host_platform
+from orlop.errors import InvalidArgument
 from orlop.formats import platform as platforms
 from orlop.image.archive.bare import import_tree
 from orlop.image.changes import apply_changes
@@ -38,7 +40,9 @@ async def import_image(
     if the arguments are wrong.
     """
     target = parse_target(repo, tag) if repo else None
-    chosen = platforms.parse(platform) if platform else host_platform()
+    chosen = platforms.parse(platform, machine=os.uname().machine) if platform else host_platform()
+    if chosen.os != "linux":
+        raise InvalidArgument("operating system is not supported")
     config = apply_changes({}, list(changes))
     lease = engine.images.lease()
     upload = Upload(

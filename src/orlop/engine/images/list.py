@@ -66,10 +66,9 @@ class _Chosen:
         self._filters = filters
         self._dangling = filters.boolean("dangling") if filters.has("dangling") else None
         now = time.time_ns()
-        until = filters.single("until")
         self._before = min(
             [engine.images.resolve(name).created_at for name in filters.get("before")]
-            + ([parse_time(until, now)] if until else []),
+            + [parse_time(until, now) for until in filters.get("until")],
             default=None,
         )
         self._since = max((engine.images.resolve(name).created_at for name in filters.get("since")), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -43,7 +44,7 @@ async def pull(engine: Engine, name: str, *, tag: str = "", platform: str = "", 
     image must be; `auth` is the ``X-Registry-Auth``. Each image is named as soon as all of it is here. Raises
     `errors.Error`, before the first message if the registry does not have what is asked for.
     """
-    wanted = platforms.parse(platform) if platform else None
+    wanted = platforms.parse(platform, machine=os.uname().machine) if platform else None
     target = parse_source(name, tag)
     credentials = registries.optional_credentials(auth)
     async with registries.lasting_repository(engine, credentials, target) as repository:

@@ -48,7 +48,7 @@ def cache_document(made: Sequence[Made], epoch: int | None = None) -> list[dict[
         {
             "key": layer.key,
             "diff_id": layer.diff_id,
-            "created": format_rfc3339(layer.created_at if epoch is None else epoch * SECOND),
+            "created": _date(layer.created_at if epoch is None else epoch * SECOND),
         }
         for layer in made
     ]
@@ -69,6 +69,10 @@ def read_cache(document: Mapping[str, Any], layers: Sequence[LayerRecord]) -> di
         if layer is not None and _is_digest(key):
             found[key] = Found(layer, _time(created))
     return found
+
+
+def _date(ns: int) -> str:
+    return format_rfc3339(ns) if ns else "1970-01-01T00:00:00Z"  # 0 is a time here
 
 
 def _is_digest(text: str) -> bool:

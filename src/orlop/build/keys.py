@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from orlop.build.graph import Context, CopyFiles, Exec, Files, Git, Inline, Input, MakeDirectory, Mount, NodeFiles, Url
@@ -150,10 +150,8 @@ def _mount(mount: Mount, content: str) -> Json:
 
 def _describe(mount: Mount) -> str:
     origin = "" if mount.input is None else f",from={content_label(mount.input)}"
-    options = _own(mount, "kind", "target", "input").items()
-    return f"type={mount.kind}{origin}" + "".join(
-        f",{name}={value}" for name, value in options if value not in ("", False)
-    )
+    options = "".join(f",{name}={_text(value)}" for name, value in _own(mount, "kind", "target", "input").items())
+    return f"type={mount.kind}{origin}{options}"
 
 
 def _variables(node: Exec) -> dict[str, str]:
@@ -172,18 +170,21 @@ def _variables(node: Exec) -> dict[str, str]:
 
 def _options(value: Any, *without: str, suffix: str = "") -> dict[str, str]:
     """Return a part for each field that is not what it is by default."""
-    return {
-        f"option:{name.replace('_', ' ')}{suffix}": _text(item) for name, item in _own(value, *without).items() if item
-    }
+    options = _own(value, *without).items()
+    return {f"option:{name.replace('_', ' ')}{suffix}": _text(item) for name, item in options}
 
 
 def _own(value: Any, *without: str) -> Json:
-    """Return the fields of a dataclass that enter keys, as JSON has them."""
-    return {
-        item.name: _plain(getattr(value, item.name))
-        for item in fields(value)
-        if item.compare and item.name not in without
-    }
+    """Return the fields of a dataclass that enter keys, as JSON has them.
+
+    What is as it is by default is left out, so that a field that comes with a new release changes no key.
+    """
+    own: Json = {}
+    for item in fields(value):
+        content = getattr(value, item.name)
+        if item.compare and item.name not in without and (item.default is MISSING or content != item.default):
+            own[item.name] = _plain(content)
+    return own
 
 
 def _plain(value: Any) -> Any:

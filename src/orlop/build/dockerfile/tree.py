@@ -51,6 +51,7 @@ class Heredoc:
     """A heredoc: `text` is what it holds, tabs removed already where ``<<-`` asked for it.
 
     `expand` says that variables in it are expanded (its word was not quoted). `descriptor` is the number before ``<<``.
+    `raw` is what it holds with all its tabs.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Heredoc:
     expand: bool
     range: Range
     descriptor: int = 0
+    raw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class From(Instruction):
-    """FROM: `base` and `platform` unexpanded, `alias` in lower case ("" without AS)."""
+    """FROM: `base` and `platform` unexpanded, `alias` in lower case ("" without AS).
+
+    `as_word` and `alias_word` are AS and the alias as they were spelled.
+    """
 
     base: str
     alias: str = ""
     platform: str = ""
+    as_word: str = ""
+    alias_word: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +168,8 @@ class Arg(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expose(Instruction):
+    """EXPOSE: `ports` in their order as text."""
+
     ports: tuple[str, ...]
 
 
@@ -229,12 +238,13 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """The parser directives at the top: ``syntax``, ``escape`` and ``check`` (``skip`` and ``error``)."""
+    """The parser directives at the top: ``syntax``, ``escape`` and ``check`` with its options."""
 
     syntax: str = ""
     escape: str = "\\"
     check_skip: tuple[str, ...] = ()
     check_error: bool = False
+    check_experimental: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

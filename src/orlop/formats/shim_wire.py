@@ -7,7 +7,7 @@ and types that it does not know, because a shim outlives the daemon that made it
 
 To the launcher::
 
-    start       id, launch…         fds: [ctl, attaches…, ports…, mounts…]   (see `orlop.runtime.runtime.Launch`)
+    start       id, launch…   fds: [ctl, attaches…, ports…, mounts…, outputs…]   (`orlop.runtime.runtime.Launch`)
 
 From a shim, on ``ctl`` and on every connection to its socket::
 

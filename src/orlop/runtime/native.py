@@ -59,7 +59,7 @@ class NativeRuntime:
 
         Raises `errors.StartFailed`, or what the listener's `connect_network` raised. Then, and when the caller is
         cancelled, nothing is left behind. The sockets in ``launch.attaches`` are closed here in any case, those in
-        ``launch.port_fds`` and ``launch.mount_fds`` stay the caller's.
+        ``launch.port_fds``, ``launch.mount_fds`` and ``launch.output_fds`` stay the caller's.
         """
         startup = Startup(self._owner, launch)
         try:

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def start(launch: Launch) -> Message:
-    """Return ``start``, which travels with [ctl, the attached sockets, the ports' sockets, the mounts].
+    """Return ``start``, which travels with [ctl, the attached sockets, the ports' sockets, the mounts, the outputs].
 
     The specification's seccomp profile stays here: the shim gets the program that it was compiled to.
     """
@@ -40,6 +40,7 @@ def start(launch: Launch) -> Message:
             "attaches": [_attach(attach) for attach in launch.attaches],
             "ports": len(launch.port_fds),
             "mounts": len(launch.mount_fds),
+            "outputs": len(launch.output_fds or ()),
             "tied": launch.tied,
         },
     }

@@ -72,7 +72,8 @@ class Launch:
     compiled program that `spec` asked for. `network` says that the new network namespace is to be connected
     by `TaskListener.connect_network` before the program is executed. `port_fds` are bound sockets that the shim holds.
     `mount_fds` are detached mounts: a bind mount of the specification with the option ``x-orlop-given=N`` has the N-th
-    as its source. A `tied` container ends at once when this runtime goes, killed or not; nothing of it is written down.
+    as its source. `output_fds` are where the program writes standard output and error itself, with no journal and no
+    clients between. A `tied` container ends at once when this runtime goes, killed or not; no file tells of it.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Launch:
     attaches: tuple[Attach, ...] = ()
     port_fds: tuple[int, ...] = ()
     mount_fds: tuple[int, ...] = ()
+    output_fds: tuple[int, int] | None = None
     tied: bool = False
 
 

@@ -48,7 +48,7 @@ class Startup:
     def __init__(self, owner: Owner, launch: Launch) -> None:
         self._owner = owner
         self._launch = launch
-        self._lent_fds = (*launch.port_fds, *launch.mount_fds)
+        self._lent_fds = (*launch.port_fds, *launch.mount_fds, *(launch.output_fds or ()))
         self._frame = requests.encode(requests.start(launch), 1 + len(launch.attaches) + len(self._lent_fds))
         self._attach_fds = [attach.fd for attach in launch.attaches]
         self._network: asyncio.Task[Any] | None = None

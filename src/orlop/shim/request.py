@@ -12,7 +12,7 @@ __all__ = ["StartRequest", "attach_request", "parse", "seccomp_program"]
 
 
 class StartRequest(NamedTuple):
-    """What to start. The descriptors are ours: the control socket, clients' and ports' sockets, detached mounts."""
+    """What to start. The descriptors are ours: the control socket, clients' and ports' sockets, mounts, outputs."""
 
     id: str
     spec: dict[str, Any]
@@ -31,6 +31,7 @@ class StartRequest(NamedTuple):
     attaches: tuple[tuple[AttachRequest, int], ...]
     ports: tuple[int, ...]
     mounts: tuple[int, ...]
+    outputs: tuple[int, ...]
     tied: bool
 
 
@@ -39,7 +40,8 @@ def parse(message: Message, fds: list[int]) -> StartRequest:
     try:
         launch = message["launch"]
         attaches = launch.get("attaches") or []
-        mounts = len(fds) - int(launch.get("mounts") or 0)  # where they begin
+        outputs = len(fds) - int(launch.get("outputs") or 0)  # where they begin
+        mounts = outputs - int(launch.get("mounts") or 0)
         if mounts != 1 + len(attaches) + int(launch.get("ports") or 0):
             raise WireError(f"{len(fds)} descriptors with a start of {len(attaches)} clients")
         stdio, log = launch["stdio"], launch["log"]
@@ -61,7 +63,8 @@ def parse(message: Message, fds: list[int]) -> StartRequest:
             ctl=fds[0],
             attaches=tuple(zip(map(attach_request, attaches), fds[1:], strict=False)),
             ports=tuple(fds[1 + len(attaches) : mounts]),
-            mounts=tuple(fds[mounts:]),
+            mounts=tuple(fds[mounts:outputs]),
+            outputs=tuple(fds[outputs:]),
             tied=bool(launch.get("tied")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

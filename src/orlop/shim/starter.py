@@ -35,6 +35,9 @@ _ESRCH = 3
 _LOCK_SECONDS = 10.0  # for a shim of the same container that is just ending
 _LOCK_PAUSE = 0.002
 
+Ours = tuple[int | None, int, int]
+Theirs = tuple[int, int, int]
+
 
 def run(requests: socket.socket, resident: socket.socket) -> NoReturn:
     """Wait for a request, in a child of the resident shim, and do it."""
@@ -150,7 +153,7 @@ class Starter:
         self._resident.sendall(handover.ACTIVE if start.attaches else handover.DORMANT)
         self._run_dir.forget()
         spaces = namespaces.plan(linux)
-        ours, theirs = (None, None) if start.tty else make_pipes(stdin=start.stdin)
+        ours, theirs = self._make_streams()
         namespaces.enter_pid(spaces)
         self._sync, child_sync = sync.pair()
         self._pid = process.fork_sibling()
@@ -172,7 +175,14 @@ class Starter:
         self._server.listen(self._run_dir.socket_path)
         self._write_state(0)
 
-    def _bundle(self, spaces: namespaces.NamespacePlan, pipes: tuple[int, int, int] | None) -> init.Bundle:
+    def _make_streams(self) -> tuple[Ours | None, Theirs | None]:
+        """Return our and the program's ends of the streams: of a terminal none yet, of given ones the program's."""
+        start = self._start
+        if start.outputs:
+            return None, (-1, start.outputs[0], start.outputs[1])
+        return (None, None) if start.tty else make_pipes(stdin=start.stdin)
+
+    def _bundle(self, spaces: namespaces.NamespacePlan, pipes: Theirs | None) -> init.Bundle:
         start = self._start
         return init.Bundle(
             id=start.id,
@@ -186,7 +196,7 @@ class Starter:
             seccomp=start.seccomp,
         )
 
-    def _give_streams(self, ours: tuple[int | None, int, int] | None, theirs: tuple[int, int, int] | None) -> None:
+    def _give_streams(self, ours: Ours | None, theirs: Theirs | None) -> None:
         """Let the resident have the streams; it may have to be ready for them before the program runs."""
         start = self._start
         if start.log_directory:
@@ -195,8 +205,9 @@ class Starter:
             except OSError as error:
                 raise StartError.from_os("log", "failed to initialize logging driver", error) from error
         fds = [("run_dir", self._run_dir.fd)]
-        if ours is not None and theirs is not None:
+        if theirs is not None:
             descriptors.close_all([fd for fd in theirs if fd >= 0])
+        if ours is not None:
             self._outputs = [("stdout", ours[1]), ("stderr", ours[2])]
             fds += self._outputs
             if ours[0] is not None:

@@ -10,7 +10,6 @@ import logging
 import shutil
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.containers import files, places, specification
@@ -20,7 +19,7 @@ from orlop.formats import identity
 from orlop.linux import cgroup
 from orlop.model.record import ContainerRecord, Rootfs
 from orlop.network.network import EndpointRequest
-from orlop.runtime.runtime import Attach, Exit, Launch, LogTarget, Stdio, Task
+from orlop.runtime.runtime import Exit, Launch, LogTarget, Stdio, Task
 from orlop.runtime.spec import build_spec
 
 if TYPE_CHECKING:
@@ -88,10 +87,10 @@ class StepContainer:
             tied=True,
         )
 
-    async def launch(self, launch: Launch, attach: Attach) -> Task:
-        """Start what `prepare` returned, with a client. Raises `errors.StartFailed`."""
+    async def launch(self, launch: Launch) -> Task:
+        """Start what `prepare` returned. Raises `errors.StartFailed`."""
         self._engine.supervisor.guests[self.id] = self
-        self._task = await self._engine.runtime.launch(replace(launch, attaches=(attach,)))
+        self._task = await self._engine.runtime.launch(launch)
         return self._task
 
     async def ended(self) -> Exit:

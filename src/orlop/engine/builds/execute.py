@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -105,7 +106,8 @@ class Executor:
             )
             output = Output(sink)
             stack.callback(output.close)
-            await container.launch(launch, output.attach)
+            await container.launch(replace(launch, output_fds=output.fds))
+            output.begin()
             mounts.close()
             exit = await container.ended()
             await output.ended()

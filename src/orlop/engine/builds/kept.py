@@ -171,7 +171,7 @@ class Kept:
         )
         watched = replace(attach, fd=os.dup(fd))
         try:
-            await container.launch(launch, attach)
+            await container.launch(replace(launch, attaches=(attach,)))
         except BaseException as error:
             if isinstance(error, Error):
                 _say(watched.fd, error.message, tty=tty)

@@ -47,17 +47,19 @@ def parse(text: str, *, context: bool = False) -> GitReference | None:
     With `context` also ``github.com/owner/repository`` is one, which elsewhere is a path.
     """
     if text.startswith("github.com/"):
-        return parse(f"https://{text.partition('#')[0]}.git#{text.partition('#')[2]}") if context else None
+        return _url(f"https://{text}", any_path=True) if context else None
     scheme = _SCHEME.match(text)
     if scheme is None:
         return _scp(text)
-    if scheme[1].lower() not in ("http", "https", "ssh", "git"):
-        return None
+    return _url(text, any_path=scheme[1].lower() in ("ssh", "git"))
+
+
+def _url(text: str, *, any_path: bool) -> GitReference | None:
     try:
         url = urlsplit(text)
     except ValueError:
         return None
-    if url.scheme in ("http", "https") and not url.path.endswith(".git"):
+    if not any_path and not (url.scheme in ("http", "https") and url.path.endswith(".git")):
         return None
     remote = SplitResult(url.scheme, url.netloc, url.path, "", "").geturl()
     return _with_query(_with_fragment(remote, url.fragment), url.query)

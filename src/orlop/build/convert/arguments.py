@@ -7,11 +7,12 @@ seen by FROM, and by an ARG of a stage that has no value of its own (Dockerfile 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
-from orlop.build.convert.errors import ConversionError
+from orlop.build.convert.errors import ConversionError, located
 from orlop.build.dockerfile.expand import expand
-from orlop.build.dockerfile.tree import Arg, Dockerfile, Pair
+from orlop.build.dockerfile.tree import Arg, Dockerfile, Instruction, Pair
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument
 from orlop.formats.platform import Platform
@@ -52,7 +53,7 @@ def _global_value(
     try:
         return expand(pair.value, scope, escape=dockerfile.directives.escape).text
     except InvalidArgument as error:
-        raise ConversionError(error.message, instruction.range) from error
+        raise located(error, instruction.range) from error
 
 
 def _platform(prefix: str, platform: Platform) -> Scope:
@@ -94,16 +95,15 @@ def epoch(request: BuildRequest, scope: Scope) -> int | None:
     return int(text)
 
 
-def unused(dockerfile: Dockerfile, given: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Return the names of arguments that the Dockerfile has no ARG for and that mean nothing by themselves, sorted."""
-    declared = {pair.name for instruction in _all_args(dockerfile) for pair in instruction.pairs}
+def unused(dockerfile: Dockerfile, triggers: Iterable[Instruction], given: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return the names of arguments that no ARG declares and that mean nothing by themselves, sorted.
+
+    An ARG of a stage that is not built counts: its author knows the name. `triggers` came with bases.
+    """
+    stages = (instruction for stage in dockerfile.stages for instruction in stage.instructions)
+    instructions = (item for item in chain(dockerfile.arguments, stages, triggers) if isinstance(item, Arg))
+    declared = {pair.name for instruction in instructions for pair in instruction.pairs}
     return tuple(sorted(name for name in given if name not in declared and not _predefined(name)))
-
-
-def _all_args(dockerfile: Dockerfile) -> Iterator[Arg]:
-    yield from dockerfile.arguments
-    for stage in dockerfile.stages:
-        yield from (instruction for instruction in stage.instructions if isinstance(instruction, Arg))
 
 
 def _predefined(name: str) -> bool:

@@ -88,6 +88,10 @@ class Outside:
     target: Platform
     nodes: Nodes
     _contexts: dict[tuple[Context | Git, Platform], int] = field(default_factory=dict)
+    _familiar: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._familiar = {_familiar(name) or name: name for name in self.named if name not in (SCRATCH, _LOCAL)}
 
     def origin(self, name: str, platform: Platform | None) -> Origin:
         """Tell what `name` is. Raises `InvalidArgument` for one that no image can have."""
@@ -106,10 +110,7 @@ class Outside:
         return git_input(git) if git is not None else ImageWanted(_checked(value), wanted)
 
     def _context_name(self, name: str) -> str | None:
-        if name in self.named:
-            return name if name not in (SCRATCH, _LOCAL) else None
-        familiar = _familiar(name)
-        return next((key for key in self.named if _familiar(key) == familiar), None) if familiar else None
+        return self._familiar.get(_familiar(name) or name) if self._familiar else None
 
     def wanted(self, name: str, platform: Platform | None) -> ImageWanted | None:
         """Return the image behind `name` that was not found yet, None if there is nothing to look for."""

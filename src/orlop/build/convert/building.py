@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -178,7 +177,7 @@ class Building:
 
 def begin(around: Surroundings, plan: StagePlan, start: Start) -> Building:
     """Begin a stage from what is outside."""
-    config = copy.deepcopy(start.config)
+    config = _copied(start.config)
     env = _pairs(config.pop("Env", None) or ())
     env.setdefault("PATH", DEFAULT_PATH)
     config.pop("OnBuild", None)
@@ -206,7 +205,7 @@ def begin(around: Surroundings, plan: StagePlan, start: Start) -> Building:
 def begin_from(around: Surroundings, plan: StagePlan, parent: Building) -> Building:
     """Begin a stage where another one has ended: its arguments are seen in this one too."""
     around.spend(_size(parent.variables) + _size(parent.env) + _weight(parent.config))
-    config = copy.deepcopy(parent.config)
+    config = _copied(parent.config)
     config.pop("OnBuild", None)
     return Building(
         around,
@@ -231,6 +230,11 @@ def _pairs(environment: Iterable[str]) -> dict[str, str]:
         name, _, value = item.partition("=")
         pairs[name] = value
     return pairs
+
+
+def _copied(config: Json) -> Json:
+    """Return a configuration whose collections can be changed without changing those of `config`."""
+    return {key: type(value)(value) if isinstance(value, dict | list) else value for key, value in config.items()}
 
 
 def _size(variables: Mapping[str, str]) -> int:

@@ -6,14 +6,14 @@ caller may have to come again: `convert` answers `Missing` until it has been giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orlop.build.convert import arguments, metadata, names, onbuild
 from orlop.build.convert.base import Nodes, Outside
 from orlop.build.convert.building import Building, Surroundings, begin, begin_from
 from orlop.build.convert.copy import copy
-from orlop.build.convert.errors import ConversionError
+from orlop.build.convert.errors import ConversionError, located
 from orlop.build.convert.run import run
 from orlop.build.convert.stages import SCRATCH, Bound, StagePlan, Stages, arrange
 from orlop.build.dockerfile import tree
@@ -39,9 +39,18 @@ def convert(
 ) -> Graph | Missing:
     """Return the graph of what `request` asks for, or the images it needs that are not among `images`.
 
-    `host` is the platform that builds run on. Raises `ConversionError`, `orlop.errors.InvalidArgument` from the
-    expansion of words included.
+    `host` is the platform that builds run on. Raises `ConversionError`.
     """
+    try:
+        return _converted(dockerfile, request, images, host)
+    except ConversionError as error:
+        error.lines = dockerfile.lines
+        raise
+
+
+def _converted(
+    dockerfile: tree.Dockerfile, request: BuildRequest, images: Mapping[ImageWanted, ImageInfo], host: Platform
+) -> Graph | Missing:
     if not dockerfile.stages:
         raise ConversionError("dockerfile contains no stages to build")
     platform = request.platform or host
@@ -62,10 +71,15 @@ def convert(
         tuple(steps),
         _target(around.finished[place], request),
         dockerfile.warnings,
-        arguments.unused(dockerfile, request.arguments),
+        arguments.unused(dockerfile, _triggers(stages, needed), request.arguments),
         tuple(stages.plans[index].label for index in needed),
         epoch,
     )
+
+
+def _triggers(stages: Stages, needed: Sequence[int]) -> Iterator[tree.Instruction]:
+    for index in needed:
+        yield from (bound.instruction for bound in stages.plans[index].instructions if bound.trigger)
 
 
 def _stage(around: Surroundings, stages: Stages, plan: StagePlan) -> list[Step]:
@@ -73,7 +87,7 @@ def _stage(around: Surroundings, stages: Stages, plan: StagePlan) -> list[Step]:
     try:
         stage = _begun(around, plan)
     except InvalidArgument as error:
-        raise _located(error, plan.stage.source.range) from error
+        raise located(error, plan.stage.source.range) from error
     for bound in plan.instructions:
         _carry_out(stage, bound)
     around.finished[plan.place] = stage
@@ -102,11 +116,7 @@ def _carry_out(stage: Building, bound: Bound) -> None:
     try:
         _HANDLERS[type(bound.instruction)](stage, bound, bound.instruction)
     except InvalidArgument as error:
-        raise _located(error, bound.instruction.range) from error
-
-
-def _located(error: InvalidArgument, range: tree.Range) -> ConversionError:
-    return error if isinstance(error, ConversionError) else ConversionError(error.message, range)
+        raise located(error, bound.instruction.range) from error
 
 
 def _without_cache(plan: StagePlan, request: BuildRequest) -> bool:

@@ -76,11 +76,12 @@ def copy(stage: Building, bound: Bound, instruction: tree.Copy) -> None:
 
 
 def _expanded(stage: Building, instruction: tree.Copy) -> _Expanded:
-    heredocs = instruction.heredocs
+    texts = [stage.expand_heredoc(item.text) if item.expand else item.text for item in instruction.heredocs]
     return _Expanded(
         tuple(stage.expand(source) for source in instruction.sources),
         tuple(
-            (item.name, (stage.expand_heredoc(item.text) if item.expand else item.text).encode()) for item in heredocs
+            (heredoc.name, text.encode(errors="replace"))
+            for heredoc, text in zip(instruction.heredocs, texts, strict=True)
         ),
         stage.expand(instruction.destination),
         stage.expand(instruction.chown),

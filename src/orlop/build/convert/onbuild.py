@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orlop.build.convert.base import Outside
-from orlop.build.convert.errors import ConversionError
+from orlop.build.convert.errors import located
 from orlop.build.convert.stages import Bound, Source, StagePlan, Stages
 from orlop.build.dockerfile.parser import parse_instruction
 from orlop.build.dockerfile.tree import Range
@@ -51,7 +51,7 @@ def _look_for(
     try:
         wanted = outside.wanted(source, platform)
     except InvalidArgument as error:
-        raise ConversionError(error.message, range) from error
+        raise located(error, range) from error
     if wanted is not None:
         missing[wanted] = None
 
@@ -68,7 +68,7 @@ def _triggers(stages: Stages, plan: StagePlan, outside: Outside, missing: dict[I
         try:
             instruction = replace(parse_instruction(expression), range=range)
         except InvalidArgument as error:
-            raise ConversionError(error.message, range) from error
+            raise located(error, range) from error
         bound.append(stages.bind(instruction, trigger=True))
     return bound
 

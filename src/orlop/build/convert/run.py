@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +13,7 @@ from orlop.build.convert.mounts import MountFields
 from orlop.build.convert.names import heredoc_summary, upper_first
 from orlop.build.convert.stages import Bound, Source
 from orlop.build.dockerfile import tree
+from orlop.build.dockerfile.heredoc import opening
 from orlop.build.graph import Context, Exec, Mount, NodeFiles
 from orlop.errors import InvalidArgument
 from orlop.formats.template import go_quote
@@ -23,7 +23,6 @@ __all__ = ["run"]
 Network = Literal["default", "none", "host"]
 
 _SCRIPTS = "/dev/pipes"
-_ONLY_HEREDOC = re.compile(r"""[0-9]*<<-?\s*(?:"[^"]*"|'[^']*'|[^\s<"']+)\s*""")
 _NETWORKS: dict[str, Network] = {"default": "default", "none": "none", "host": "host"}
 _WHOLE_BUILD = {"": "default", "bridge": "default", "sandbox": "default"}
 
@@ -43,7 +42,7 @@ def run(stage: Building, bound: Bound, instruction: tree.Run) -> None:
         script,
         made,
         network=_network(instruction.network, request.network),
-        insecure=_insecure(instruction.security),
+        insecure=instruction.security == "insecure",
         host_names=tuple(host.partition(":")[0] for host in request.hosts),
         ulimits=request.ulimits,
         shm_size=request.shm_size,
@@ -66,12 +65,12 @@ def _command(stage: Building, instruction: tree.Run) -> tuple[tuple[str, ...], t
         return words, None, shown
     line = " ".join(words)
     heredocs = instruction.heredocs
-    if len(heredocs) == 1 and _ONLY_HEREDOC.fullmatch(line):
+    if heredocs and opening(line) is not None:
         text = heredocs[0].text
         shown += f" ({heredoc_summary(text)})"
         if text.startswith("#!"):
             path = posixpath.join(_SCRIPTS, heredocs[0].name)
-            return (path,), (path, text.encode()), shown
+            return (path,), (path, text.encode(errors="replace")), shown
         line = text
     else:
         line += "".join(f"\n{heredoc.text}{heredoc.name}" for heredoc in heredocs)
@@ -108,17 +107,7 @@ def _environment(stage: Building, made: Sequence[Mount]) -> tuple[str, ...]:
 
 def _network(own: str, whole: str) -> Network:
     """Return a step's network: its own flag, or what the whole build was given."""
-    if own and own not in _NETWORKS:
-        raise InvalidArgument(f"invalid network mode {go_quote(own)}")
-    if own in ("none", "host"):
-        return _NETWORKS[own]
-    mode = _WHOLE_BUILD.get(whole, whole)
+    mode = own if own in ("none", "host") else _WHOLE_BUILD.get(whole, whole)
     if mode not in _NETWORKS:
         raise InvalidArgument(f"network mode {go_quote(whole)} not supported by buildkit")
     return _NETWORKS[mode]
-
-
-def _insecure(security: str) -> bool:
-    if security not in ("", "sandbox", "insecure"):
-        raise InvalidArgument(f"security {go_quote(security)} is not valid")
-    return security == "insecure"

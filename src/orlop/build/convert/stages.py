@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from orlop.build.convert import mounts
 from orlop.build.convert.arguments import Scope
-from orlop.build.convert.errors import ConversionError
+from orlop.build.convert.errors import ConversionError, located
 from orlop.build.dockerfile import tree
 from orlop.build.dockerfile.expand import expand
 from orlop.build.dockerfile.suggest import suggested
@@ -140,7 +140,7 @@ def _mount_sources(instruction: tree.Run) -> Sequence[str]:
     try:
         return [mounts.source_name(text) for text in instruction.mounts]
     except InvalidArgument as error:
-        raise ConversionError(error.message, instruction.range) from error
+        raise located(error, instruction.range) from error
 
 
 def arrange(dockerfile: tree.Dockerfile, scope: Scope, replaced: Mapping[str, str]) -> Stages:
@@ -167,10 +167,8 @@ def _plan(place: int, stage: tree.Stage, scope: Scope, escape: str, places: Mapp
     try:
         base = expand(source.base, scope, escape=escape).text
         platform = _platform(source.platform, scope, escape) if source.platform else None
-    except ConversionError:
-        raise
     except InvalidArgument as error:
-        raise ConversionError(error.message, source.range) from error
+        raise located(error, source.range) from error
     if not base:
         raise ConversionError(f"base name ({source.base}) should not be blank", source.range)
     return StagePlan(place, stage, places.get(base.lower(), base), platform)

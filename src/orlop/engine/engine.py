@@ -19,6 +19,7 @@ from orlop.build.cache import Cache
 from orlop.engine import reconcile, revival
 from orlop.engine.background import Background
 from orlop.engine.config import EngineConfig
+from orlop.engine.containers import health
 from orlop.engine.containers.registry import Registry
 from orlop.engine.containers.supervise import Supervisor
 from orlop.engine.events import Events
@@ -134,6 +135,7 @@ class Engine:
             parts.push_async_callback(self.bridge.close)
         await reconcile.sweep(self)
         parts.push_async_callback(self._background.close)
+        parts.callback(health.end_all, self)
         revival.restart_wanted(self)
         self.spawn(asyncio.to_thread(self._compile_seccomp), "compiling the seccomp profile")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, exit, places, storage
+from orlop.engine.containers import events, exit, health, places, storage
 from orlop.engine.containers.registry import Container
 from orlop.errors import Unavailable
 from orlop.linux import cgroup, proc
@@ -72,6 +72,8 @@ async def _runs(engine: Engine, container: Container, task: Task, boot: str) -> 
     engine.containers.note(container, state=state)
     if {was, container.state.status} == {"running", "paused"}:
         events.publish(engine, container, "pause" if frozen else "unpause")
+    if not frozen:
+        health.begin(engine, container)
     log.info("container %s runs on, adopted", container.id[:12])
 
 

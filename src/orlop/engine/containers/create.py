@@ -41,8 +41,6 @@ async def create(
     config = merge(body, image_config)
     host = defaults.fill(body.host_config or HostConfig(), engine.config, engine.facts)
     warnings = validate.validate(config, body.host_config or HostConfig(), engine.facts)
-    if config.healthcheck and config.healthcheck.test[:1] not in ([], ["NONE"]):
-        warnings.append("This version of Orlop does not run health checks: the container will have no health status.")
     security.check(host)
     files.check(host)
     ports.requests(config, host)

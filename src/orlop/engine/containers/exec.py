@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,12 @@ class Exec:
     pid: int = 0
     exit_code: int | None = None
     ended_at: float = field(default=0.0)  # monotonic seconds
+    done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ended(self, code: int) -> None:
         """Note the end of the process."""
         self.running, self.exit_code, self.ended_at = False, code, time.monotonic()
+        self.done.set()
 
     def container_ended(self, code: int) -> None:
         """Note that the container took the process along."""
@@ -52,6 +55,7 @@ class Exec:
             self.ended(128 + 9 if code == 0 else code)
         elif not self.started:
             self.ended_at = self.ended_at or time.monotonic()
+            self.done.set()
 
 
 async def create(engine: Engine, ref: str, body: ExecCreate) -> str:

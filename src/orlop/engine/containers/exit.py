@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, networking, remove, start, storage
+from orlop.engine.containers import events, health, networking, remove, start, storage
 from orlop.engine.containers.registry import FIRST_RESTART_DELAY, Container
 from orlop.errors import Error
 from orlop.linux import cgroup
@@ -45,6 +45,7 @@ async def handle(engine: Engine, container: Container, exit: Exit) -> None:
         finished_at=exit.time,
     )
     container.task = None
+    health.end(container)
     for instance in container.execs.values():
         instance.container_ended(exit.code)
     sweep = engine.spawn(_sweep(engine, container), f"cgroup of {container.id[:12]}")

@@ -76,6 +76,8 @@ def state(container: Container) -> Json:
         "StartedAt": format_rfc3339(now.started_at) if now.started_at else NEVER,
         "FinishedAt": format_rfc3339(now.finished_at) if now.finished_at else NEVER,
     }
+    if container.health:
+        answer["Health"] = container.health.json()
     return answer
 
 

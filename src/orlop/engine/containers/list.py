@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from orlop.engine.containers import inspect, links, ports
+from orlop.engine.containers import health, inspect, links, ports
 from orlop.engine.containers.registry import Container
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats.filters import Filters
@@ -66,7 +66,7 @@ def summary(engine: Engine, container: Container, now: int, names: Sequence[str]
         "Ports": _ports(record),
         "Labels": record.config.labels or {},
         "State": record.state.status,
-        "Status": status_text(record, now),
+        "Status": status_text(record, now, health.status(container)),
         "HostConfig": host,
         "NetworkSettings": {
             "Networks": {
@@ -77,13 +77,14 @@ def summary(engine: Engine, container: Container, now: int, names: Sequence[str]
     }
 
 
-def status_text(record: ContainerRecord, now: int) -> str:
-    """Return ``Up 3 minutes``, ``Exited (0) 2 hours ago``, ``Created``…"""
+def status_text(record: ContainerRecord, now: int, health: str = "none") -> str:
+    """Return ``Up 3 minutes (healthy)``, ``Exited (0) 2 hours ago``, ``Created``…"""
     state = record.state
     ago = human_duration(now - state.finished_at)
     match state.status:
         case "running":
-            return f"Up {human_duration(now - state.started_at)}"
+            words = {"none": "", "starting": " (health: starting)"}.get(health, f" ({health})")
+            return f"Up {human_duration(now - state.started_at)}{words}"
         case "paused":
             return f"Up {human_duration(now - state.started_at)} (Paused)"
         case "restarting":
@@ -137,9 +138,9 @@ def _check(filters: Filters) -> None:
     for code in filters.get("exited"):
         if not code.lstrip("-").isdigit():
             raise InvalidArgument(f"invalid filter 'exited={code}'")
-    for health in filters.get("health"):
-        if health not in ("none", "starting", "healthy", "unhealthy"):
-            raise InvalidArgument(f"invalid filter 'health={health}'")
+    for wanted in filters.get("health"):
+        if wanted not in ("none", "starting", "healthy", "unhealthy"):
+            raise InvalidArgument(f"invalid filter 'health={wanted}'")
 
 
 def _select(engine: Engine, filters: Filters) -> list[Container]:
@@ -155,7 +156,7 @@ def _select(engine: Engine, filters: Filters) -> list[Container]:
             continue
         if ancestors is not None and record.image_id not in ancestors:
             continue
-        if _matches(engine, record, filters):
+        if filters.exact("health", health.status(container)) and _matches(engine, record, filters):
             chosen.append(container)
     return chosen
 
@@ -172,7 +173,6 @@ def _matches(engine: Engine, record: ContainerRecord, filters: Filters) -> bool:
         named
         and filters.prefix("id", record.id)
         and filters.exact("status", state.status)
-        and filters.exact("health", "none")
         and filters.match_labels(record.config.labels)
         and (not filters.has("is-task") or not filters.boolean("is-task"))
         and (not filters.has("isolation") or filters.exact("isolation", record.host_config.isolation))

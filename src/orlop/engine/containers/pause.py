@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from orlop.engine.containers import events
+from orlop.engine.containers import events, health
 from orlop.engine.containers.registry import Container
 from orlop.errors import Conflict, Internal
 from orlop.linux import cgroup
@@ -32,6 +32,7 @@ async def pause(engine: Engine, ref: str) -> None:
         if not container.running:
             raise Conflict(f"container {container.id} is not running")  # it ended meanwhile
         engine.containers.note_state(container, status="paused")
+        health.end(container)
     events.publish(engine, container, "pause")
 
 
@@ -49,3 +50,4 @@ async def thaw(engine: Engine, container: Container) -> None:
     if container.state.status == "paused":
         engine.containers.note_state(container, status="running")
         events.publish(engine, container, "unpause")
+        health.begin(engine, container)

@@ -21,6 +21,7 @@ from orlop.store import containers as table
 
 if TYPE_CHECKING:
     from orlop.engine.containers.exec import Exec
+    from orlop.engine.containers.health import Health
     from orlop.network.network import Endpoint
     from orlop.store.store import Store
 
@@ -46,6 +47,7 @@ class Container:
     endpoint: Endpoint | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     execs: dict[str, Exec] = field(default_factory=dict)
+    health: Health | None = None  # once it has run, if it has a health check
     restart: asyncio.TimerHandle | None = None  # a restart that waits for its time
     restart_delay: float = FIRST_RESTART_DELAY
     seccomp: bytes | None = None  # the program that its processes run under, once `seccomp_known`

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orlop.engine.containers import events, files, links, networking, places, remove, specification, storage
+from orlop.engine.containers import events, files, health, links, networking, places, remove, specification, storage
 from orlop.engine.containers.registry import FIRST_RESTART_DELAY, Container
 from orlop.errors import Conflict, Error, Internal, NotModified, StartFailed
 from orlop.linux import proc
@@ -116,6 +116,7 @@ def _started(engine: Engine, container: Container, task: Task) -> None:
     events.publish_volumes(engine, container, "mount")
     events.publish(engine, container, "start")
     engine.supervisor.follow(container, task)
+    health.begin(engine, container)
 
 
 async def _join_late(engine: Engine, container: Container, task: Task) -> None:

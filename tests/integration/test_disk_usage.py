@@ -119,5 +119,5 @@ def test_both_commands_show_it_in_dockers_columns(own: Daemon) -> None:
     first, last = ours.split("\nData root space usage:\n\n")
     assert first.splitlines() == theirs.splitlines()
     assert [line.split()[0] for line in last.splitlines()] == [
-        *("PART", "Content", "Layers", "Containers", "Volumes", "Temporary", "Metadata", "Total")
+        *("PART", "Content", "Layers", "Containers", "Volumes", "Builds", "Temporary", "Metadata", "Total")
     ]

@@ -256,9 +256,12 @@ class Images:
             loose = [name for name in names if name not in self._names]
             await self._written(lambda tx: _delete_names(tx, loose), frees=True)
 
-    def unnamed(self) -> list[str]:
+    async def unnamed(self) -> list[str]:
         """Return the blobs and layers that nothing and no lease names: what `collect_garbage` removes."""
-        return garbage(self.depot, self.records, everything(self.depot), self._keep)
+        async with self._changing:  # what a deletion gives up is collected before it ends
+            return await asyncio.to_thread(
+                lambda: garbage(self.depot, self.records, everything(self.depot), self._keep)
+            )
 
     def collect_garbage(self) -> None:
         """Remove what nothing and no lease names."""

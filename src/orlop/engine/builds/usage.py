@@ -18,6 +18,7 @@ from orlop.formats.duration import format_rfc3339
 from orlop.formats.identity import chain_ids
 from orlop.image.collect import names_of
 from orlop.image.images import Images
+from orlop.image.leases import Lease
 from orlop.image.usage import allocated
 from orlop.model.record import BuildStepRecord
 
@@ -53,14 +54,21 @@ class StepShelf:
         return await asyncio.to_thread(self._items, sorted(self._cache, key=lambda record: record.created_at))
 
     async def remove(self, ids: Collection[str]) -> int:
-        keys = [record.key for record in self._cache if _id(record) in ids and not self._cache.in_use(record.key)]
-        names = await self._cache.drop(keys)
-        return await asyncio.to_thread(self._collect, names)
+        records = [record for record in self._cache if _id(record) in ids and not self._cache.in_use(record.key)]
+        names = {name for record in records for name in names_of_step(record)}
+        lease = self._images.lease()
+        for name in names:
+            lease.hold(name)  # so that nobody takes it for a stray before it is collected
+        try:
+            await self._cache.drop([record.key for record in records])
+        finally:
+            freed = await asyncio.to_thread(self._collect, lease, names)
+        return freed
 
-    def _collect(self, names: Collection[str]) -> int:
+    def _collect(self, lease: Lease, names: Collection[str]) -> int:
         depot = self._images.depot
-        sizes = {name: allocated(depot, name) for name in names}
-        self._images.collect(names)
+        sizes = {name: allocated(depot, name) for name in names if depot.has(name)}
+        lease.release()
         return sum(size for name, size in sizes.items() if not depot.has(name))
 
     def _items(self, records: list[BuildStepRecord]) -> list[Item]:

@@ -152,7 +152,7 @@ class _Check:
 
     async def strays(self) -> AsyncGenerator[Json, None]:
         images = self.engine.images
-        unnamed = await asyncio.to_thread(images.unnamed)
+        unnamed = await images.unnamed()
         known = {container.id for container in self.engine.containers}
         paths = [
             *images.content.strays(),

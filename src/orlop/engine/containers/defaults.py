@@ -38,10 +38,10 @@ def fill(host: HostConfig, config: EngineConfig, facts: HostFacts) -> HostConfig
         changes["runtime"] = "runc"
     if host.init is None and config.init:
         changes["init"] = True
-    unmasked = host.privileged or "systempaths=unconfined" in (host.security_opt or [])
-    if host.masked_paths is None:
+    unmasked = "systempaths=unconfined" in (host.security_opt or [])
+    if host.masked_paths is None and not host.privileged:
         changes["masked_paths"] = [] if unmasked else list(MASKED_PATHS)
-    if host.readonly_paths is None:
+    if host.readonly_paths is None and not host.privileged:
         changes["readonly_paths"] = [] if unmasked else list(READONLY_PATHS)
     changes["security_opt"] = _security(host.security_opt)
     return resources.adapt(msgspec.structs.replace(host, **changes), facts)

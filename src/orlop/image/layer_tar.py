@@ -83,10 +83,9 @@ def opened(
     with ExitStack() as stack:
         upper = stack.enter_context(sealed(rootfs.upper))
         below = stack.enter_context(merged(rootfs.lower))
-        view = stack.enter_context(merged((rootfs.upper, *rootfs.lower)))
-        points = {place for path in mount_points if (place := _resolved(view, path))}
         with _Place(below) as beside:
             seen = list(_Reader(upper, beside, stopped).read())
+        points = _places(rootfs, mount_points) if any(map(_may_be_stub, seen)) else set()
         yield LayerTar(upper, below, plan(seen, points), latest)
 
 
@@ -233,6 +232,16 @@ def _same_content(first: int, second: int, name: str) -> bool:
             if os.read(fds[1], len(block)) != block:
                 return False
         return not os.read(fds[1], 1)
+
+
+def _may_be_stub(seen: Seen) -> bool:
+    return seen.change is Change.ADDED and (seen.empty or seen.kind is Kind.DIRECTORY)
+
+
+def _places(rootfs: Rootfs, mount_points: Collection[str]) -> set[str]:
+    """Return where mount points are, without leading slashes."""
+    with merged((rootfs.upper, *rootfs.lower)) as view:
+        return {place for path in mount_points if (place := _resolved(view, path))}
 
 
 def _resolved(view: int, path: str) -> str:

@@ -2,7 +2,8 @@
 
 Hashing, compressing and writing release the interpreter's lock, so that stages run side by side. Each has a bounded
 queue: the producer waits for the slowest, and memory stays bounded. A stage that fails swallows what follows, and its
-error is raised by `Stage.result`; the producer asks `failed` when it wants to stop early.
+error is raised by `Stage.result`; the producer asks `failed` when it wants to stop early. What comes in one block is
+not worth a thread: whoever asks for the result does the work.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 class Stage(Generic[T]):
-    """A thread that runs ``work(read)``, where `read` gives the blocks that were `put`."""
+    """A thread that runs ``work(read)``, where `read` gives the blocks that were `put`. One producer uses it."""
 
     def __init__(self, name: str, work: Callable[[Read], T], depth: int = 32) -> None:
         self._work = work
@@ -30,8 +31,8 @@ class Stage(Generic[T]):
         self._error: BaseException | None = None
         self._ended = False  # the end has been read
         self._finished = False
+        self._worked = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
 
     @property
     def failed(self) -> bool:
@@ -44,19 +45,23 @@ class Stage(Generic[T]):
 
     def put(self, block: bytes | memoryview) -> None:
         """Give the stage its next block; wait while its queue is full."""
-        if block:
-            self._queue.put(block)
+        if not block:
+            return
+        if self._queue.qsize():
+            self._start()
+        self._queue.put(block)
 
     def finish(self) -> None:
         """Say that nothing follows."""
         if not self._finished:
             self._finished = True
+            if self._queue.full():
+                self._start()
             self._queue.put(b"")
 
     def result(self) -> T:
         """Wait for the end of the work; return its result or raise its error."""
-        self.finish()
-        self._thread.join()
+        self.abandon()
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value] # set where there is no error
@@ -64,7 +69,14 @@ class Stage(Generic[T]):
     def abandon(self) -> None:
         """Wait for the end of the work, whatever becomes of it."""
         self.finish()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        elif not self._worked:
+            self._run()
+
+    def _start(self) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
 
     def _read(self) -> bytes | memoryview:
         if self._ended:
@@ -74,6 +86,7 @@ class Stage(Generic[T]):
         return block
 
     def _run(self) -> None:
+        self._worked = True
         try:
             self._result = self._work(self._read)
         except BaseException as error:  # noqa: BLE001 it is raised where the result is asked for

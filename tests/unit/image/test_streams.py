@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orlop.errors import InvalidArgument
-from orlop.image.compression import Compression, decompressed, detect, peeked
+from orlop.image.compression import Compression, Read, decompressed, detect, peeked
 from orlop.image.pipe import Pipe
 from orlop.image.stages import Stage, ahead
 
@@ -94,6 +94,22 @@ def test_a_stage_works_beside_its_producer_and_gives_its_result() -> None:
     for number in range(100):
         stage.put(bytes([number]))
     assert stage.result() == bytes(range(100))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_one_block_is_worked_on_by_whoever_asks_for_the_result(depth: int) -> None:
+    workers: list[str] = []
+
+    def work(read: Read) -> bytes:
+        workers.append(threading.current_thread().name)
+        return drained(read)
+
+    stage = Stage("test", work, depth=depth)
+    stage.put(b"block")
+    stage.finish()
+    stage.abandon()
+    assert stage.result() == b"block"
+    assert workers == (["test"] if depth == 1 else ["MainThread"])
 
 
 def test_a_stage_that_fails_swallows_the_rest_and_raises_at_the_end() -> None:

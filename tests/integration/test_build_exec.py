@@ -279,7 +279,7 @@ def test_a_step_dies_with_its_engine_and_the_next_one_finds_nothing(image_archiv
             assert engine.stdout is not None
             try:
                 assert engine.stdout.readline() == b"running\n"
-                assert len(_sleepers(seconds)) == 2
+                _eventually(lambda: len(_sleepers(seconds)) == 2, "the steps do not run")
             finally:
                 engine.kill()
         _eventually(lambda: not _sleepers(seconds) and not netns.processes(), "a process outlives the engine")

@@ -531,13 +531,23 @@ def test_disk_usage(engine: FakeEngine, both: Run) -> None:
             "Images": [image, {**image, "RepoTags": [], "Containers": 0}],
             "Containers": [summary(SizeRw=10, SizeRootFs=20), summary(SizeRw=30, State="exited")],
             "Volumes": [{"Name": "v", "Driver": "local", "UsageData": {"RefCount": 0, "Size": 77}}],
-            "BuildCache": [],
+            "BuildCache": [
+                cached("f" * 25, Shared=True, LastUsedAt="2026-01-02T12:00:00.5Z", Parents=["a" * 25]),
+                cached("a" * 25, InUse=True, LastUsedAt=None, Type="exec.cachemount"),
+                cached("c" * 25, LastUsedAt="2026-01-02T11:00:00Z", Size=1234567),
+            ],
         },
     )
     both("system", "df")
     both("system", "df", "-v")
     both("system", "df", "--format", "{{.Type}} {{.Reclaimable}}")
     both("system", "df", "--format", "json")
+
+
+def cached(id: str, **fields: object) -> dict[str, object]:
+    """Return a part of the build cache."""
+    item = {"ID": id, "Type": "regular", "Description": "[1/2] RUN true", "InUse": False, "Shared": False}
+    return item | {"Size": 5000, "CreatedAt": "2026-01-01T10:00:00Z", "UsageCount": 2} | fields
 
 
 def test_info(engine: FakeEngine, docker: Run, orlop: Run) -> None:

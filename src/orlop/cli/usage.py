@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orlop.cli.cache_rows import CACHE_HEADINGS, CACHE_TABLE, cache_rows
 from orlop.cli.humanize import human_size
 from orlop.cli.listing import Headings, Row, render_rows, write_rows
 from orlop.cli.output import tabulate
@@ -146,7 +147,8 @@ def _write_details(usage: Json) -> None:
         sys.stdout.write(f"{title}\n\n{render_rows(rows, headings, f'table {columns}')}")
     builds = _builds(usage.get("BuildCache") or ())
     sys.stdout.write(f"\nBuild cache usage: {builds.Size()}\n\n")
-    sys.stdout.write("CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n")
+    rows = cache_rows(usage.get("BuildCache") or (), truncate=True)
+    sys.stdout.write(render_rows(rows, CACHE_HEADINGS, CACHE_TABLE))
     if account := usage.get("DataRoot"):  # Orlop's own
         lines = "".join(f"{name}\t{human_size(size)}\n" for name, size in account.items())
         sys.stdout.write("\nData root space usage:\n\n" + tabulate(f"PART\tSIZE\n{lines}"))

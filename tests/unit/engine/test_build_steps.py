@@ -48,8 +48,14 @@ def test_a_steps_network_is_a_containers(network: str, mode: str) -> None:
 def test_ulimits_have_a_soft_and_perhaps_a_hard_value() -> None:
     limits = _record(_node(ulimits=("nofile=5:6", "core=0"))).host_config.ulimits
     assert [(limit.name, limit.soft, limit.hard) for limit in limits or ()] == [("nofile", 5, 6), ("core", 0, 0)]
-    with pytest.raises(InvalidArgument):
-        _record(_node(ulimits=("nofile=many",)))
+    for wrong in ("nofile=many", "nofile=6:5", "files=1"):
+        with pytest.raises(InvalidArgument):
+            _record(_node(ulimits=(wrong,)))
+
+
+def test_limits_are_checked_as_a_containers() -> None:
+    with pytest.raises(InvalidArgument, match="Minimum memory limit allowed is 6MB"):
+        _record(_node(), Limits(memory=1 << 20))
 
 
 def test_a_path_is_added_where_there_is_none() -> None:

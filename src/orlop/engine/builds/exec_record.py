@@ -16,6 +16,7 @@ from orlop.engine.containers import defaults
 from orlop.errors import Forbidden, InvalidArgument
 from orlop.model.api.container import ContainerConfig, HostConfig, Ulimit
 from orlop.model.record import ContainerRecord
+from orlop.runtime import validate
 from orlop.runtime.facts import HostFacts
 from orlop.runtime.process import DEFAULT_PATH
 
@@ -32,7 +33,7 @@ def make(
 ) -> ContainerRecord:
     """Return the record of a step's container.
 
-    Raises `InvalidArgument` for a malformed ulimit and `Forbidden` for a step that wants more than steps may.
+    Raises `InvalidArgument` for limits that make no sense and `Forbidden` for a step that wants more than steps may.
     """
     if node.insecure and not config.build_insecure:
         raise Forbidden("security.insecure is not allowed")
@@ -52,12 +53,14 @@ def make(
         privileged=node.insecure,
         init=False,
     )
+    settings = ContainerConfig(hostname=HOSTNAME, user=node.user, working_dir=node.directory, tty=tty)
+    validate.validate(settings, host, facts)
     return ContainerRecord(
         id=container_id,
         name=container_id[:12],
         created_at=time.time_ns(),
         image_id="",
-        config=ContainerConfig(hostname=HOSTNAME, user=node.user, working_dir=node.directory, tty=tty),
+        config=settings,
         host_config=defaults.fill(host, config, facts),
         path=node.arguments[0],
         args=node.arguments[1:],

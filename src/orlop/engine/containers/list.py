@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orlop.engine.containers import health, inspect, links, ports
@@ -40,33 +39,48 @@ async def list_containers(engine: Engine, *, all: bool, limit: int, size: bool, 
         chosen = chosen[:limit]
     now = time.time_ns()
     linked = links.names(engine)
+    images: dict[tuple[str, str], str] = {}
     answer = []
     for container in chosen:
-        item = summary(engine, container, now, linked.get(container.id, ()))
+        item = dict(_lasting(engine, container))
+        record = container.record
+        named = (record.config.image, record.image_id)
+        if named not in images:
+            images[named] = _image_name(engine, record)
+        item["Names"] = [f"/{record.name}", *linked.get(container.id, ())]
+        item["Image"] = images[named]
+        item["Status"] = status_text(record, now, health.status(container))
         if size:
             item["SizeRw"], item["SizeRootFs"] = await asyncio.to_thread(engine.snapshots.sizes, container.id)
         answer.append(item)
     return answer
 
 
-def summary(engine: Engine, container: Container, now: int, names: Sequence[str] = ()) -> Json:
-    """Return one line of `docker ps`; `names` are those that links give."""
+def _lasting(engine: Engine, container: Container) -> Json:
+    """Return what of a line of `docker ps` hangs on the record alone, made once for each; it is not to be changed."""
     record = container.record
+    if container.summary is None or container.summary[0] is not record:
+        container.summary = (record, _summary(engine, record))
+    return container.summary[1]
+
+
+def _summary(engine: Engine, record: ContainerRecord) -> Json:
+    """Return one line of `docker ps`, whose empty fields are the caller's to fill."""
     mode = record.host_config.network_mode
     host: Json = {"NetworkMode": mode}
     if record.host_config.annotations:
         host["Annotations"] = record.host_config.annotations
     return {
         "Id": record.id,
-        "Names": [f"/{record.name}", *names],
-        "Image": _image_name(engine, record),
+        "Names": [],
+        "Image": "",
         "ImageID": record.image_id,
         "Command": _command(record),
         "Created": record.created_at // 1_000_000_000,
         "Ports": _ports(record),
         "Labels": record.config.labels or {},
         "State": record.state.status,
-        "Status": status_text(record, now, health.status(container)),
+        "Status": "",
         "HostConfig": host,
         "NetworkSettings": {
             "Networks": {
@@ -156,12 +170,14 @@ def _select(engine: Engine, filters: Filters) -> list[Container]:
             continue
         if ancestors is not None and record.image_id not in ancestors:
             continue
-        if filters.exact("health", health.status(container)) and _matches(engine, record, filters):
+        if (not filters or filters.exact("health", health.status(container))) and _matches(engine, record, filters):
             chosen.append(container)
     return chosen
 
 
 def _matches(engine: Engine, record: ContainerRecord, filters: Filters) -> bool:
+    if not filters:
+        return True
     state = record.state
     if filters.has("exited"):
         ended = state.status in ("exited", "dead") and state.finished_at > 0

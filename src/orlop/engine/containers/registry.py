@@ -52,6 +52,7 @@ class Container:
     restart_delay: float = FIRST_RESTART_DELAY
     seccomp: bytes | None = None  # the program that its processes run under, once `seccomp_known`
     seccomp_known: bool = False
+    summary: tuple[ContainerRecord, dict[str, Any]] | None = None  # its line in a list, made of this record
     gone: bool = False  # removed: its record is not written any more
     manual_restart: bool = False  # `docker restart`: the exit is not followed by policy or removal
     settled: asyncio.Event = field(default_factory=_settled)  # it does not run, and all that follows an exit is done

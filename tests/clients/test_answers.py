@@ -53,7 +53,7 @@ def test_subpaths_are_looked_at_when_they_are_mounted(docker: Cli, image: str) -
 def test_limits_can_be_lifted_and_paths_are_cleaned(docker: Cli, image: str) -> None:
     limited = ("--pids-limit=32", "-w", "/tmp/", "--tmpfs=/t")
     docker("run", "-d", "--name=limited", *limited, image, "sleep", "100")
-    docker("update", "--pids-limit=0", "limited")
+    docker("update", "--pids-limit=-1", "limited")
     shown = "{{.HostConfig.PidsLimit}} {{.Config.WorkingDir}} {{len .Mounts}}"
     assert docker("inspect", "-f", shown, "limited").stdout == "0 /tmp 0\n"
 

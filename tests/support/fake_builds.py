@@ -16,7 +16,7 @@ from orlop.build.progress import Began, Ended, Output, Progress
 from orlop.build.request import BuildRequest
 from orlop.build.solver import Solved, Solver
 from orlop.build.worker import ExecFailed, ExecJob, FilesJob, FileSystem, Made, Selected, Sink
-from orlop.errors import Error, NotFound
+from orlop.errors import NotFound
 from orlop.formats.identity import chain_ids
 from orlop.image.layers import chain_name, diff_name
 from orlop.image.leases import Lease, Leases
@@ -140,7 +140,7 @@ class FakeWorker:
         self.contents = dict(files or {})
         self.gate = asyncio.Event()
         self.users = ""
-        self.refusal: Error | None = None
+        self.refusal: Exception | None = None
         self._more = asyncio.Event()
         self.ran: list[str] = []
         self.cancelled: list[str] = []

@@ -77,7 +77,7 @@ class Flights:
     def __init__(self, open_lease: Callable[[], Lease]) -> None:
         self._open_lease = open_lease
         self._flights: dict[str, _Flight] = {}  # that may be joined
-        self._flying: dict[object, set[asyncio.Task[BuildStepRecord]]] = {}  # by owner
+        self._flying: dict[int, set[asyncio.Task[BuildStepRecord]]] = {}  # by the owner's identity
 
     async def take(
         self, key: str, work: Work, sink: Sink, lease: Lease, *, owner: object, fresh: bool = False
@@ -107,7 +107,7 @@ class Flights:
 
     async def drained(self, owner: object) -> None:
         """Return when nothing of `owner` is under way any more, which other builds may have been waiting for."""
-        while tasks := self._flying.get(owner):
+        while tasks := self._flying.get(id(owner)):
             await asyncio.wait(tasks)
 
     def _begin(self, key: str, work: Work, owner: object) -> _Flight:
@@ -118,15 +118,15 @@ class Flights:
 
         task = asyncio.get_running_loop().create_task(fly(), name=f"build step {key}")
         flight = self._flights[key] = _Flight(task, lease, relay, owner)
-        self._flying.setdefault(owner, set()).add(task)
+        self._flying.setdefault(id(owner), set()).add(task)
         task.add_done_callback(lambda _: self._landed(task, owner))
         return flight
 
     def _landed(self, task: asyncio.Task[BuildStepRecord], owner: object) -> None:
-        tasks = self._flying[owner]
+        tasks = self._flying[id(owner)]
         tasks.discard(task)
         if not tasks:
-            del self._flying[owner]
+            del self._flying[id(owner)]
 
     async def _land(self, key: str, flight: _Flight, lease: Lease) -> None:
         """End a flight that has nobody on board; what it holds goes to `lease`, with which it is collected."""

@@ -25,7 +25,7 @@ from orlop.build.request import BuildRequest
 from orlop.build.schedule import carry_out, units
 from orlop.build.solving import Shared, Solving
 from orlop.build.worker import FileSystem, Worker
-from orlop.errors import Error
+from orlop.errors import Error, Unavailable
 from orlop.image.images import Images
 from orlop.image.leases import Lease
 
@@ -107,10 +107,13 @@ class Solver:
 
     async def _settle(self, solving: Solving) -> None:
         """Bring to the disk what the build relies on and is not there yet."""
-        if self._shared.cache.unsettled(solving.use.keys):
-            await self._shared.cache.settle(self._shared.images.sync)
-        else:
+        if not self._shared.cache.unsettled(solving.use.keys):
             await self._shared.cache.note_uses()
+            return
+        try:
+            await self._shared.cache.settle(self._shared.images.sync)
+        except OSError as error:
+            raise Unavailable(f"the layers could not be written to the disk: {error.strerror}") from error
 
     async def _remember(self, solving: Solving) -> None:
         try:

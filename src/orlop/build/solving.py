@@ -138,7 +138,7 @@ class Solving:
         telling.began(tuple(vertex_of(self._steps[before]) for before in inputs_of(node) if before in self._steps))
         try:
             keyed = await self._keyed(node, base, telling)
-            fresh = step is not None and step.no_cache
+            fresh = step is not None and step.no_cache and keyed.key.key not in self.use.keys
             record = None if fresh else await self._find(keyed, base, step)
             if record is not None:
                 self._shared.cache.use(self.use, record.key, time.time_ns())
@@ -170,6 +170,8 @@ class Solving:
     def _failure(self, error: Exception, node: Files | Exec, step: Step | None) -> Exception:
         if isinstance(error, ExecFailed) and isinstance(node, Exec):
             return BuildFailed.of_command(node.arguments, step, error)
+        if isinstance(error, OSError):
+            return BuildFailed((error.strerror or str(error)).lower(), step)
         return BuildFailed.of_error(error, step) if isinstance(error, Error) else error
 
     # Keys

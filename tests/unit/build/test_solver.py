@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -193,6 +194,19 @@ async def test_builds_without_the_cache_do_not_join_others_but_share_within(lab:
     lab.worker.gate.set()
     await plain
     assert lab.worker.ran == ["wait"]
+
+
+async def test_the_same_step_twice_in_a_build_without_the_cache_runs_once(lab: SolverLab) -> None:
+    tree = graph(Scratch(), command(0, "one"), command(1, "two"), command(0, "one"), copy(3, NodeFiles(2), "x"))
+    await lab.solve(graph(*tree.nodes, no_cache=[1, 2, 3, 4]))
+    assert sorted(lab.worker.ran) == ["copy", "one", "two"]
+
+
+async def test_a_full_disk_is_the_failure_of_its_step(lab: SolverLab) -> None:
+    lab.worker.refusal = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(BuildFailed, match="no space left on device") as caught:
+        await lab.solve(graph(Scratch(), copy(0, Context())))
+    assert caught.value.step is not None
 
 
 async def test_a_failed_command_says_where_and_stops_the_others(lab: SolverLab) -> None:

@@ -7,6 +7,7 @@ from orlop.api.router import Route
 from orlop.engine.builds import prune as builds
 from orlop.engine.images import prune as images
 from orlop.engine.system import prune
+from orlop.errors import InvalidArgument
 
 __all__ = ["ROUTES"]
 
@@ -20,19 +21,24 @@ async def prune_networks(call: Call) -> Answer:
 
 
 async def prune_build_cache(call: Call) -> Answer:
-    query = call.query
-    filters = query.filters(builds.FILTERS)
-    reserved = query.integer("reserved-space" if call.version >= (1, 48) else "keep-storage")
-    reserved = reserved or query.integer("keep-storage")
+    filters = call.query.filters(builds.FILTERS)
     result = await builds.prune(
         call.engine,
         filters,
-        all=query.flag("all"),
-        reserved=reserved or 0,
-        max_used=query.integer("max-used-space") or 0,
-        min_free=query.integer("min-free-space") or 0,
+        all=call.query.flag("all"),
+        reserved=_bytes(call, "reserved-space") or _bytes(call, "keep-storage"),  # the second before 1.48
+        max_used=_bytes(call, "max-used-space"),
+        min_free=_bytes(call, "min-free-space"),
     )
     return answer(result)
+
+
+def _bytes(call: Call, name: str) -> int:
+    try:
+        return call.query.integer(name) or 0
+    except InvalidArgument as error:
+        text = call.query.text(name)
+        raise InvalidArgument(f"{name} is in bytes and expects an integer, got {text}: {error.message}") from None
 
 
 ROUTES = (

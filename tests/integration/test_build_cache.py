@@ -22,9 +22,11 @@ from orlop.build.solver import Solved, Solver
 from orlop.build.worker import ExecJob, FilesJob, FileSystem, Made, Selected, Sink
 from orlop.engine.builds.prune import collect, prune
 from orlop.engine.builds.usage import cache_usage, items_of
+from orlop.engine.images.remove import take_away
 from orlop.engine.system.check import check
 from orlop.engine.system.usage import usage
 from orlop.formats.filters import Filters
+from orlop.formats.identity import chain_ids
 from orlop.formats.platform import Platform
 from orlop.image.assembly import Assembly
 from orlop.image.compression import Compression
@@ -208,6 +210,14 @@ async def test_what_an_image_has_is_shared_and_goes_with_neither_alone(lab: Buil
     assert lab.on_disk() == everything - {image.removeprefix("sha256:")}
     assert [row["Shared"] for row in await cache_usage(lab.engine)] == [False, False]
     assert (await pruned(lab))[0] == 2
+
+
+async def test_removing_an_image_tells_of_the_layers_that_go(lab: BuildLab) -> None:
+    await lab.build("one", "two", name="image")
+    await lab.cache.drop([record.key for record in lab.cache if record.base])
+    (image,) = [record for record in lab.images if len(record.layers) == 2]
+    removed = [row["Deleted"] for row in await take_away(lab.engine, image.id) if "Deleted" in row]
+    assert removed == [image.id, chain_ids(layer.diff_id for layer in image.layers)[-1]]
 
 
 async def test_a_layer_of_two_steps_is_told_once_and_goes_with_the_last(lab: BuildLab) -> None:

@@ -194,6 +194,7 @@ class Lab:
             images=images,
             store=store,
             containers=self.containers,
+            build_cache=[],
             events=SimpleNamespace(
                 publish=lambda type, action, actor, attributes: self.events.append((action, actor, attributes))
             ),

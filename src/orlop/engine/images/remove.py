@@ -164,6 +164,8 @@ class _Removal:
         for other in self.engine.images.records():
             if other.id != record.id:
                 others.update(chain_ids(layer.diff_id for layer in other.layers))
+        for step in self.engine.build_cache:
+            others.add(chain_ids([*step.base, step.layer.diff_id])[-1])
         return [chain for chain in reversed(chain_ids(layer.diff_id for layer in record.layers)) if chain not in others]
 
 

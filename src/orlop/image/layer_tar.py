@@ -20,7 +20,7 @@ from orlop.image.attributes import OPAQUE_XATTR
 from orlop.image.delta import Change, Seen, Step, plan
 from orlop.image.layers import has_xattr
 from orlop.image.pack import Packer, capability, kind_of
-from orlop.image.view import merged, sealed
+from orlop.image.view import merged, sealed, whole
 from orlop.image.walk import GONE, Found, open_beneath, walk
 from orlop.linux.openat2 import open_in_root
 from orlop.model.record import Rootfs
@@ -74,18 +74,20 @@ def opened(
     stopped: Callable[[], bool] = lambda: False,
     *,
     latest: int | None = None,
+    pid: int = 0,
 ) -> Iterator[LayerTar]:
     """Look at an upper directory and plan its layer; `mount_points` are absolute paths, as the container sees them.
 
     `stopped` is asked now and then whether to give up. What is younger than `latest` (seconds since the epoch) gets
-    that time. Raises `OSError`, and `Conflict` for what no layer can hold.
+    that time. `pid` is the first process of a container that runs. Raises `OSError`, and `Conflict` for what no layer
+    can hold.
     """
     with ExitStack() as stack:
         upper = stack.enter_context(sealed(rootfs.upper))
         below = stack.enter_context(merged(rootfs.lower))
         with _Place(below) as beside:
             seen = list(_Reader(upper, beside, stopped).read())
-        points = _places(rootfs, mount_points) if any(map(_may_be_stub, seen)) else set()
+        points = _places(rootfs, mount_points, pid) if any(map(_may_be_stub, seen)) else set()
         yield LayerTar(upper, below, plan(seen, points), latest)
 
 
@@ -238,9 +240,9 @@ def _may_be_stub(seen: Seen) -> bool:
     return seen.change is Change.ADDED and (seen.empty or seen.kind is Kind.DIRECTORY)
 
 
-def _places(rootfs: Rootfs, mount_points: Collection[str]) -> set[str]:
+def _places(rootfs: Rootfs, mount_points: Collection[str], pid: int) -> set[str]:
     """Return where mount points are, without leading slashes."""
-    with merged((rootfs.upper, *rootfs.lower)) as view:
+    with whole(rootfs, pid) as view:
         return {place for path in mount_points if (place := _resolved(view, path))}
 
 

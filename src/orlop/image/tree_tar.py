@@ -9,22 +9,23 @@ from collections.abc import Callable
 from orlop.formats.tar.output import TarOutput, Write
 from orlop.image import placeholders
 from orlop.image.pack import Packer
-from orlop.image.view import merged
+from orlop.image.view import whole
 from orlop.image.walk import GONE, open_beneath, walk
 from orlop.model.record import Rootfs
 
 __all__ = ["write_tree"]
 
 
-def write_tree(rootfs: Rootfs, created_at: int, write: Write, check: Callable[[], None]) -> None:
+def write_tree(rootfs: Rootfs, created_at: int, write: Write, check: Callable[[], None], pid: int = 0) -> None:
     """Give the archive to `write`, piece by piece; what a mount hides is in it, what is mounted is not.
 
-    Placeholders that the tree lacks come last, as of `created_at` (ns). `check` raises when the files are being
-    removed; it is called before the archive is completed. Raises `OSError`.
+    `pid` is the first process of a container that runs. Placeholders that the tree lacks come last, as of `created_at`
+    (ns). `check` raises when the files are being removed; it is called before the archive is completed. Raises
+    `OSError`.
     """
     output = TarOutput(write)
     packer = Packer(output)
-    with merged((rootfs.upper, *rootfs.lower)) as root:
+    with whole(rootfs, pid) as root:
         for found in walk(root):
             packer.add(found.path, found.directory, found.name, found.status)
         for entry in placeholders.entries(created_at // 10**9 * 10**9):

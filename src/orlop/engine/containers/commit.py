@@ -80,7 +80,7 @@ async def commit(
         await _finished(work.hold, work.stop)
         rootfs = engine.snapshots.prepare(container.id, parent)
         async with _still(engine, container, pause):
-            await _finished(lambda: work.read(rootfs, _mount_points(container.record)), work.stop)
+            await _finished(lambda: work.read(rootfs, _mount_points(container.record), container.state.pid), work.stop)
         if container.gone:
             raise NotFound(f"No such container: {ref}")
 
@@ -146,9 +146,9 @@ class _Commit:
         """Keep the parent."""
         hold(self._depot, self._lease, self._parent)
 
-    def read(self, rootfs: Rootfs, mount_points: set[str]) -> None:
+    def read(self, rootfs: Rootfs, mount_points: set[str], pid: int) -> None:
         """Read the container's changes; they are being taken in when this returns."""
-        with opened(rootfs, mount_points, self._stopped.is_set) as layer:
+        with opened(rootfs, mount_points, self._stopped.is_set, pid=pid) as layer:
             if layer.empty:
                 return
             self._intake = intake = LayerIntake(self._depot, self._lease, Compression.NONE, None, Limits())

@@ -39,7 +39,9 @@ async def export(engine: Engine, ref: str) -> AsyncGenerator[bytes, None]:
             if container.gone:
                 raise Internal(f"Error exporting container {container.id}: it was removed meanwhile")
 
-        blocks = flow(lambda write: write_tree(rootfs, created_at, write, check), "container-export")
+        blocks = flow(
+            lambda write: write_tree(rootfs, created_at, write, check, container.state.pid), "container-export"
+        )
         async with aclosing(blocks):
             async for block in blocks:
                 yield block

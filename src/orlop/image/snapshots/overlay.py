@@ -20,6 +20,7 @@ import msgspec
 
 from orlop.errors import Conflict, Internal, NotFound
 from orlop.image.layers import Layers
+from orlop.linux.filesystem import spread
 from orlop.linux.mount import detached_overlay
 from orlop.linux.tree import measure
 from orlop.model.record import ImageRecord, LayerRecord, Rootfs
@@ -49,6 +50,7 @@ class OverlaySnapshots:
     def __init__(self, data_root: Path, layers: Layers) -> None:
         self._path = data_root / "containers"
         self._path.mkdir(mode=0o710, parents=True, exist_ok=True)
+        spread(self._path)  # containers that come and go with many files do not slow each other down
         self._layers = layers
         self._scratch = layers.scratch
         self._states: dict[str, _State] = {}  # as in the files; only `prepare` and `remove` change them

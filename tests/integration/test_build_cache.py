@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +21,7 @@ from orlop.build.cache import Cache
 from orlop.build.graph import BaseImage, CopyFiles, Graph, Input, Node, Scratch
 from orlop.build.last_builds import LastBuilds
 from orlop.build.policy import BuilderGC, GCRule
+from orlop.build.progress import Ended, Progress, Report
 from orlop.build.request import BuildRequest
 from orlop.build.solver import Solved, Solver
 from orlop.build.worker import ExecJob, FilesJob, FileSystem, Made, Selected, Sink
@@ -48,7 +53,9 @@ LAYERS = {
     "one": tree({"one": os.urandom(300_000)}),
     "two": tree({"two": os.urandom(200_000)}),
     "leaning": layer(member("etc/more", b"m" * 50_000)),  # says nothing of etc: it is unpacked on what lies below
+    **{f"many {number}": tree({f"many/{number}": b"m" * 10_000}) for number in range(20)},
 }
+MANY = [f"many {number}" for number in range(20)]
 
 
 class RealWorker:
@@ -132,14 +139,14 @@ class BuildLab:
         self.lab.engine.store, self.lab.engine.images = self.lab.store, self.lab.images
         self._compose()
 
-    async def build(self, *scripts: str, base: bool = False, name: str = "") -> Solved:
+    async def build(self, *scripts: str, base: bool = False, name: str = "", report: Report = lambda _: None) -> Solved:
         """Solve a chain of commands, and name the image of it if it is to have a `name`."""
         nodes: list[Node] = [self._base() if base else Scratch()]
         nodes += [command(index, script) for index, script in enumerate(scripts)]
         tree: Graph = graph(*nodes)
         lease = self.images.lease()
         try:
-            solved = await self.solver.solve(tree, BuildRequest(dockerfile=""), self.worker, lambda _: None, lease)
+            solved = await self.solver.solve(tree, BuildRequest(dockerfile=""), self.worker, report, lease)
             if name:
                 digest = str(self.images.content.put(json.dumps({"author": name}).encode()))
                 await self.images.add([(ImageRecord(id=digest, layers=solved.file_system), [])])
@@ -308,3 +315,48 @@ async def test_a_check_finds_damage_that_only_builds_would_meet_and_drops_it(lab
     await lab.build("one", "leaning", base=True)
     assert lab.worker.ran == ["one", "leaning", "leaning"]
     assert await lab.check() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_kill_at_any_moment_loses_no_finished_step_and_leaves_no_rubbish(tmp_path: Path, seed: int) -> None:
+    lab = await BuildLab.open(tmp_path)
+    await lab.lab.load(docker_archive(Image([BASE], ["base:1"])))
+    await lab.lab.close()
+    finished = await asyncio.to_thread(_killed, tmp_path, random.Random(seed))
+    lab = await BuildLab.open(tmp_path)
+    try:
+        assert await lab.check() == []
+        solved = await lab.build(*MANY, base=True)
+        assert len(solved.file_system) == len(MANY) + 1
+        assert set(finished) <= set(MANY)
+        assert not set(finished) & set(lab.worker.ran)
+        assert await lab.check() == []
+    finally:
+        await lab.lab.close()
+
+
+def _killed(root: Path, moment: random.Random) -> list[str]:
+    """Begin to build all of `MANY` in another process and kill it; return the steps of which it told the end."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, __file__, str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        finished = [child.stdout.readline().strip() for _ in range(moment.randrange(1, len(MANY)))]
+        time.sleep(moment.random() / 50)
+        child.kill()
+        return finished + child.communicate()[0].splitlines()
+
+
+async def _build_many(root: Path) -> None:
+    """Build all of `MANY`, and print each step when it is told that it ended."""
+    lab = await BuildLab.open(root)
+
+    def report(record: Progress) -> None:
+        if isinstance(record, Ended):
+            print(MANY[int(record.vertex.removeprefix("step-")) - 2], flush=True)
+
+    await lab.build(*MANY, base=True, report=report)
+
+
+if __name__ == "__main__":
+    asyncio.run(_build_many(Path(sys.argv[1])))

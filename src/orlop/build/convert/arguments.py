@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from orlop.build.convert.errors import ConversionError, located
-from orlop.build.dockerfile.expand import expand
+from orlop.build.convert.expansion import Expander
 from orlop.build.dockerfile.tree import Arg, Dockerfile, Instruction, Pair
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument
@@ -30,28 +30,30 @@ NOT_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STA
 _PLATFORM_NAMES = ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
 
 
-def global_scope(dockerfile: Dockerfile, request: BuildRequest, target: Platform, host: Platform) -> Scope:
+def global_scope(
+    dockerfile: Dockerfile, request: BuildRequest, target: Platform, host: Platform, expander: Expander
+) -> Scope:
     """Return what FROM may use: platform arguments and the ARGs above it. Raises `ConversionError`."""
     stage = request.target or (dockerfile.stages[-1].name if dockerfile.stages else "") or "default"
     scope = {**_platform("BUILD", host), **_platform("TARGET", target), "TARGETSTAGE": stage}
     scope |= {name: value for name in scope if (value := request.arguments.get(name)) is not None}
     for instruction in dockerfile.arguments:
         for pair in instruction.pairs:
-            value = _global_value(dockerfile, instruction, pair, request.arguments, scope)
+            value = _global_value(expander, instruction, pair, request.arguments, scope)
             if value is not None:
                 scope[pair.name] = value
     return scope
 
 
 def _global_value(
-    dockerfile: Dockerfile, instruction: Arg, pair: Pair, given: Mapping[str, str | None], scope: Scope
+    expander: Expander, instruction: Arg, pair: Pair, given: Mapping[str, str | None], scope: Scope
 ) -> str | None:
     if pair.name in given:
         return given[pair.name]
     if pair.value is None:
         return None
     try:
-        return expand(pair.value, scope, escape=dockerfile.directives.escape).text
+        return expander.word(pair.value, scope).text
     except InvalidArgument as error:
         raise located(error, instruction.range) from error
 

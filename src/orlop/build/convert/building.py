@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from orlop.build.convert.arguments import Scope
 from orlop.build.convert.base import DEFAULT_PATH, Nodes, Outside, Start
+from orlop.build.convert.expansion import Expander
 from orlop.build.convert.names import Draft, upper_first
 from orlop.build.convert.stages import Bound, Source, StagePlan
-from orlop.build.dockerfile.expand import expand, expand_heredoc, expand_words
 from orlop.build.graph import Context, History, Json, Node, NodeFiles
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument
@@ -18,8 +18,6 @@ from orlop.image.config import MAX_LAYERS
 
 __all__ = ["Building", "Surroundings", "begin", "begin_from"]
 
-_ALLOWANCE = 64 << 20
-
 
 @dataclass(slots=True)
 class Surroundings:
@@ -27,22 +25,11 @@ class Surroundings:
 
     request: BuildRequest
     scope: Scope
-    escape: str
+    expander: Expander
     nodes: Nodes
     outside: Outside
     finished: dict[int, Building] = field(default_factory=dict)
     steps: int = 0
-    _allowance: int = _ALLOWANCE
-
-    def spend(self, size: int) -> None:
-        """Account for `size` bytes that stages or steps have over and over. Raises `InvalidArgument`.
-
-        Every RUN holds all variables, and every stage those of the one that it starts from: without a bound, a
-        Dockerfile of some megabytes would take all memory.
-        """
-        self._allowance -= size
-        if self._allowance < 0:
-            raise InvalidArgument("the variables of all stages and RUN instructions together are too large")
 
 
 @dataclass(slots=True)
@@ -82,15 +69,15 @@ class Building:
 
     def expand(self, word: str) -> str:
         """Expand a word's variables and take its quotes off."""
-        return expand(word, self.variables, escape=self.around.escape).text
+        return self.around.expander.word(word, self.variables).text
 
     def expand_heredoc(self, text: str) -> str:
         """Expand the variables of a heredoc, whose quotes are its own."""
-        return expand_heredoc(text, self.variables).text
+        return self.around.expander.heredoc(text, self.variables)
 
     def expand_words(self, text: str) -> tuple[str, ...]:
         """Expand a word that may become several."""
-        return tuple(expand_words(text, self.variables, escape=self.around.escape))
+        return self.around.expander.words(text, self.variables)
 
     def shown(self, line: str) -> str:
         """Return a line with its variables expanded where that is possible, as a progress view has it."""
@@ -107,7 +94,7 @@ class Building:
         """Return the environment of a RUN."""
         if self._environment is None:
             self._environment = tuple(f"{name}={value}" for name, value in self.variables.items())
-            self.around.spend(_size(self.variables))
+            self.around.expander.spend(_size(self.variables))
         return self._environment
 
     def declare(self, name: str, value: str) -> None:
@@ -133,7 +120,8 @@ class Building:
         return NodeFiles(stage.node)
 
     def commit(self, created_by: str, *, layer: bool = False) -> None:
-        """Append to the history an entry of the step that follows."""
+        """Append to the history an entry of the step that follows. Raises `InvalidArgument`."""
+        self.around.expander.spend(len(created_by))
         self.history.append(History(created_by, not layer, self.around.steps + len(self.drafts) + 1))
 
     def metadata(self, bound: Bound) -> None:
@@ -204,7 +192,7 @@ def begin(around: Surroundings, plan: StagePlan, start: Start) -> Building:
 
 def begin_from(around: Surroundings, plan: StagePlan, parent: Building) -> Building:
     """Begin a stage where another one has ended: its arguments are seen in this one too."""
-    around.spend(_size(parent.variables) + _size(parent.env) + _weight(parent.config))
+    around.expander.spend(_size(parent.variables) + _size(parent.env) + _weight(parent.config))
     config = _copied(parent.config)
     config.pop("OnBuild", None)
     return Building(

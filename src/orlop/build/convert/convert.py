@@ -14,6 +14,7 @@ from orlop.build.convert.base import Nodes, Outside
 from orlop.build.convert.building import Building, Surroundings, begin, begin_from
 from orlop.build.convert.copy import copy
 from orlop.build.convert.errors import ConversionError, located
+from orlop.build.convert.expansion import Expander
 from orlop.build.convert.run import run
 from orlop.build.convert.stages import SCRATCH, Bound, StagePlan, Stages, arrange
 from orlop.build.dockerfile import tree
@@ -54,15 +55,16 @@ def _converted(
     if not dockerfile.stages:
         raise ConversionError("dockerfile contains no stages to build")
     platform = request.platform or host
-    scope = arguments.global_scope(dockerfile, request, platform, host)
+    expander = Expander(dockerfile.directives.escape)
+    scope = arguments.global_scope(dockerfile, request, platform, host, expander)
     epoch = arguments.epoch(request, scope)
-    stages = arrange(dockerfile, scope, request.named)
+    stages = arrange(dockerfile, scope, request.named, expander)
     place = stages.target(request.target)
     outside = Outside(request.named, images, platform, Nodes())
     needed, missing = onbuild.needed(stages, place, outside)
     if missing:
         return Missing(missing)
-    around = Surroundings(request, scope, dockerfile.directives.escape, outside.nodes, outside)
+    around = Surroundings(request, scope, expander, outside.nodes, outside)
     steps: list[Step] = []
     for index in needed:
         steps.extend(_stage(around, stages, stages.plans[index]))

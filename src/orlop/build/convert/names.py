@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orlop.build.dockerfile.tree import Range
 from orlop.build.graph import Step
 
-__all__ = ["Draft", "heredoc_summary", "steps", "upper_first"]
+__all__ = ["Draft", "command_shown", "heredoc_summary", "steps", "upper_first"]
+
+
+_NAME = r"\$(?:(?P<plain>[a-zA-Z_][a-zA-Z0-9_]*)|\{(?P<braced>[a-zA-Z_][a-zA-Z0-9_]*)\})"
+_VARIABLE = re.compile(rf"\\.|{_NAME}", re.DOTALL)
+_PIECE = re.compile(rf"""\\.|'[^']*'|(?P<quoted>"(?:\\.|[^"\\])*")|{_NAME}|[^\\'"$]+|.""", re.DOTALL)
+_LONGEST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,28 @@ def upper_first(text: str) -> str:
     """Return an instruction with its name in capitals."""
     name, space, rest = text.partition(" ")
     return name.upper() + space + rest
+
+
+def command_shown(line: str, variables: Mapping[str, str]) -> str:
+    """Return a command with the variables that have a value here put in; the others may be the shell's own.
+
+    Quotes and escapes stay, and what they protect.
+    """
+    size = 0
+    pieces: list[str] = []
+    for match in _PIECE.finditer(line):
+        quoted, name = match["quoted"], match["plain"] or match["braced"]
+        piece = _VARIABLE.sub(lambda found: _value(found, variables), quoted) if quoted else match[0]
+        pieces.append(_value(match, variables) if name else piece)
+        size += len(pieces[-1])
+        if size > _LONGEST:
+            return line
+    return "".join(pieces)
+
+
+def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    value = variables.get(match["plain"] or match["braced"] or "", match[0])
+    return value if len(value) <= _LONGEST // 16 else match[0]
 
 
 def heredoc_summary(text: str) -> str:

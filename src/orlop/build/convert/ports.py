@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from orlop.errors import InvalidArgument
+from orlop.formats.template import go_quote
 
 __all__ = ["parse"]
 
@@ -21,11 +22,11 @@ def _ports(word: str) -> list[str]:
     rest, _, container = word.rpartition(":")
     address, _, published = rest.rpartition(":")
     numbers, _, protocol = container.partition("/")
+    protocol = protocol or "tcp"
     if not numbers:
-        raise InvalidArgument(f"no port specified: {container}<empty>")
-    protocol = protocol.lower() or "tcp"
-    if protocol not in _PROTOCOLS:
-        raise InvalidArgument(f"invalid proto: {protocol}")
+        raise InvalidArgument(f"invalid port: {go_quote(word)}: no port specified")
+    if protocol.lower() not in _PROTOCOLS:
+        raise InvalidArgument(f"invalid port: {go_quote(word)}: invalid proto: {protocol}")
     _check_address(address)
     ports = _range(numbers)
     if ports is None:
@@ -37,7 +38,7 @@ def _ports(word: str) -> list[str]:
         if len(outer) != len(ports) != 1:
             message = f"invalid ranges specified for container and host Ports: {numbers} and {published}"
             raise InvalidArgument(message)
-    return [f"{port}/{protocol}" for port in ports]
+    return [f"{port}/{protocol.lower()}" for port in ports]
 
 
 def _check_address(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import ChainMap
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,7 +11,7 @@ from orlop.build.convert import history, mounts
 from orlop.build.convert.arguments import proxies
 from orlop.build.convert.building import Building
 from orlop.build.convert.mounts import MountFields
-from orlop.build.convert.names import heredoc_summary, upper_first
+from orlop.build.convert.names import command_shown, heredoc_summary, upper_first
 from orlop.build.convert.stages import Bound, Source
 from orlop.build.dockerfile import tree
 from orlop.build.dockerfile.heredoc import opening
@@ -54,8 +55,9 @@ def run(stage: Building, bound: Bound, instruction: tree.Run) -> None:
     )
     values = {name: stage.variables.get(name, value) for name, value in stage.arguments.items()}
     entry = history.run(command, values)
-    stage.around.spend(len(entry))
-    stage.grow(bound, node, upper_first(stage.shown(shown)), entry)
+    secrets = {field.env or field.id: "****" for field in fields if field.kind == "secret" and field.env is not None}
+    shown = command_shown(shown, ChainMap(secrets, stage.variables))
+    stage.grow(bound, node, upper_first(shown), entry)
 
 
 def _command(stage: Building, instruction: tree.Run) -> tuple[tuple[str, ...], tuple[str, bytes] | None, str]:
@@ -70,7 +72,7 @@ def _command(stage: Building, instruction: tree.Run) -> tuple[tuple[str, ...], t
         shown += f" ({heredoc_summary(text)})"
         if text.startswith("#!"):
             path = posixpath.join(_SCRIPTS, heredocs[0].name)
-            return (path,), (path, text.encode(errors="replace")), shown
+            return (*stage.shell, path), (path, text.encode(errors="replace")), shown
         line = text
     else:
         line += "".join(f"\n{heredoc.text}{heredoc.name}" for heredoc in heredocs)

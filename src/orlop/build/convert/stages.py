@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from orlop.build.convert import mounts
 from orlop.build.convert.arguments import Scope
 from orlop.build.convert.errors import ConversionError, located
+from orlop.build.convert.expansion import Expander
 from orlop.build.dockerfile import tree
-from orlop.build.dockerfile.expand import expand
 from orlop.build.dockerfile.suggest import suggested
 from orlop.errors import InvalidArgument
 from orlop.formats.platform import Platform
@@ -90,7 +90,7 @@ class Stages:
 
     def _copy_source(self, instruction: tree.Copy) -> Source:
         text = instruction.from_
-        if expand(text, {}).text != text:
+        if Expander().word(text, {}).text != text:
             advice = "define a new stage with FROM using ARG from global scope as a workaround"
             message = f"variable expansion is not supported for --from, {advice}"
             raise ConversionError(message, instruction.range)
@@ -143,12 +143,11 @@ def _mount_sources(instruction: tree.Run) -> Sequence[str]:
         raise located(error, instruction.range) from error
 
 
-def arrange(dockerfile: tree.Dockerfile, scope: Scope, replaced: Mapping[str, str]) -> Stages:
+def arrange(dockerfile: tree.Dockerfile, scope: Scope, replaced: Mapping[str, str], expander: Expander) -> Stages:
     """Expand every FROM and find every source. `replaced` are the named contexts. Raises `ConversionError`."""
-    escape = dockerfile.directives.escape
     stages = Stages([], {})
     for place, stage in enumerate(dockerfile.stages):
-        plan = _plan(place, stage, scope, escape, stages.places)
+        plan = _plan(place, stage, scope, expander, stages.places)
         if stage.name in replaced and stage.name not in (SCRATCH, "context"):
             plan.context = stage.name
         stages.plans.append(plan)
@@ -162,11 +161,11 @@ def arrange(dockerfile: tree.Dockerfile, scope: Scope, replaced: Mapping[str, st
     return stages
 
 
-def _plan(place: int, stage: tree.Stage, scope: Scope, escape: str, places: Mapping[str, int]) -> StagePlan:
+def _plan(place: int, stage: tree.Stage, scope: Scope, expander: Expander, places: Mapping[str, int]) -> StagePlan:
     source = stage.source
     try:
-        base = expand(source.base, scope, escape=escape).text
-        platform = _platform(source.platform, scope, escape) if source.platform else None
+        base = expander.word(source.base, scope).text
+        platform = _platform(source.platform, scope, expander) if source.platform else None
     except InvalidArgument as error:
         raise located(error, source.range) from error
     if not base:
@@ -174,8 +173,8 @@ def _plan(place: int, stage: tree.Stage, scope: Scope, escape: str, places: Mapp
     return StagePlan(place, stage, places.get(base.lower(), base), platform)
 
 
-def _platform(text: str, scope: Scope, escape: str) -> Platform:
-    expanded = expand(text, scope, escape=escape)
+def _platform(text: str, scope: Scope, expander: Expander) -> Platform:
+    expanded = expander.word(text, scope)
     unset = sorted(expanded.unset)
     if not expanded.text:
         message = f"empty platform value from expression {text}"

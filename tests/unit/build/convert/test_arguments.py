@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orlop.build.convert import ConversionError
@@ -12,13 +14,13 @@ from support.converting import execs, graph_of, image, made_by
 ARM = Platform("linux", "arm", "v7")
 
 
-def environment(text: str, **request: object) -> dict[str, str]:
+def environment(text: str, **request: Any) -> dict[str, str]:
     """Return what the last RUN of a Dockerfile sees, but for PATH."""
     node = execs(graph_of(text, **request))[-1]
     return {name: value for name, value in (item.split("=", 1) for item in node.environment) if name != "PATH"}
 
 
-def base_name(text: str, **request: object) -> str:
+def base_name(text: str, **request: Any) -> str:
     graph = graph_of(text, **request)
     node = graph.nodes[graph.target.base]
     assert isinstance(node, BaseImage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orlop.build.convert import ConversionError, Missing, convert
@@ -14,7 +16,7 @@ from support.converting import HOST, copies, execs, graph_of, image, layers, mad
 ARM64 = Platform("linux", "arm64")
 
 
-def wanted(text: str, **request: object) -> tuple[ImageWanted, ...]:
+def wanted(text: str, **request: Any) -> tuple[ImageWanted, ...]:
     result = convert(parse(text), BuildRequest(dockerfile=text, **request), {}, HOST)
     assert isinstance(result, Missing)
     return result.images
@@ -50,7 +52,7 @@ def test_an_image_may_be_named_by_its_id() -> None:
 
 
 def test_configuration_and_history_of_the_base_are_inherited() -> None:
-    config = {
+    config: dict[str, Any] = {
         "User": "u",
         "WorkingDir": "/w",
         "Cmd": ["c"],

@@ -43,6 +43,25 @@ def test_arguments_and_variables_are_as_many_as_one_likes() -> None:
     assert graph.target.config["Env"][-1] == f"E{MANY - 1}={MANY - 1}"
 
 
+def test_values_that_double_with_each_line_are_refused() -> None:
+    for line in ("ENV A=$A$A\n", "ARG A=$A$A\n", "LABEL l=$A$A\nENV A=$A$A\n"):
+        with pytest.raises(ConversionError, match="too large when its variables are expanded"):
+            graph_of("FROM a\nENV A=xx\n" + line * 100)
+    with pytest.raises(ConversionError, match="too large when its variables are expanded"):
+        graph_of("ARG A=x\n" + "ARG A=$A$A\n" * 100 + "FROM a")
+
+
+def test_a_replacement_that_would_be_too_large_is_not_tried() -> None:
+    text = "FROM a\nENV A=" + "x" * 60_000 + "\nENV B=" + "y" * 60_000 + "\nENV C=${A//x/$B}"
+    with pytest.raises(ConversionError, match="too large when its variables are expanded"):
+        graph_of(text)
+
+
+def test_a_value_that_many_lines_repeat_is_refused_when_they_are_too_many() -> None:
+    with pytest.raises(ConversionError, match="too large when its variables are expanded"):
+        graph_of("FROM a\n" + "ARG A\n" * 1000, arguments={"A": "x" * 1_000_000})
+
+
 def test_variables_that_would_be_kept_again_and_again_are_refused() -> None:
     text = "FROM a AS s0\n" + "".join(f"ENV E{n}={'x' * 500}\n" for n in range(2000))
     text += "".join(f"FROM s0 AS c{n}\n" for n in range(200)) + "FROM a\n"

@@ -140,7 +140,7 @@ def test_a_working_directory_is_made_by_the_user_of_its_line_unless_it_is_the_ro
     [
         ("STOPSIGNAL SIGNOPE", "invalid signal: SIGNOPE"),
         ("STOPSIGNAL 0", "invalid signal: 0"),
-        ("EXPOSE 80/ip", "invalid proto: ip"),
+        ("EXPOSE 80/ip", 'invalid port: "80/ip": invalid proto: ip'),
         ("EXPOSE 99999", "invalid containerPort: 99999"),
         ("VOLUME $NONE /a", "VOLUME specified can not be an empty string"),
     ],

@@ -34,9 +34,9 @@ def test_a_port_is_a_number_or_range_with_a_protocol(word: str, ports: list[str]
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("", "no port specified: <empty>"),
-        ("/tcp", "no port specified: /tcp<empty>"),
-        ("80/icmp", "invalid proto: icmp"),
+        ("", 'invalid port: "": no port specified'),
+        ("/tcp", 'invalid port: "/tcp": no port specified'),
+        ("80/icmp", 'invalid port: "80/icmp": invalid proto: icmp'),
         ("http", "invalid containerPort: http"),
         ("65536", "invalid containerPort: 65536"),
         ("9-8", "invalid containerPort: 9-8"),

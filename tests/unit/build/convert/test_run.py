@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orlop.build.dockerfile.errors import DockerfileError
@@ -9,7 +11,7 @@ from orlop.build.graph import Exec
 from support.converting import execs, graph_of, image, made_by
 
 
-def run(text: str, **request: object) -> Exec:
+def run(text: str, **request: Any) -> Exec:
     return execs(graph_of(f"FROM a\n{text}", **request))[-1]
 
 
@@ -33,7 +35,7 @@ def test_a_command_is_given_to_the_shell_unless_it_is_json(text: str, command: t
 
 def test_a_heredoc_with_an_interpreter_is_a_script_of_its_own() -> None:
     node = run("RUN <<EOF\n#!/usr/bin/env python\nprint($X)\nEOF")
-    assert node.arguments == ("/dev/pipes/EOF",)
+    assert node.arguments == ("/bin/sh", "-c", "/dev/pipes/EOF")
     assert node.script == ("/dev/pipes/EOF", b"#!/usr/bin/env python\nprint($X)\n")
 
 
@@ -97,7 +99,7 @@ def test_limits_of_the_request_hold_for_every_step() -> None:
         ("RUN --mount=target=/ x", {}, 'invalid mount target "/"'),
     ],
 )
-def test_what_a_step_cannot_have_is_refused(text: str, request_: dict[str, str], message: str) -> None:
+def test_what_a_step_cannot_have_is_refused(text: str, request_: dict[str, Any], message: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         run(text, **request_)
     assert message in str(caught.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orlop.build.convert import ConversionError
@@ -160,7 +162,7 @@ def test_scratch_is_nothing_to_start_from_and_to_copy_from() -> None:
 
 
 def test_the_cache_is_left_aside_for_all_or_for_stages_by_name() -> None:
-    def uncached(**request: object) -> set[str]:
+    def uncached(**request: Any) -> set[str]:
         return {step.stage for step in graph_of(THREE, **request).steps if step.no_cache}
 
     assert uncached() == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,19 +11,19 @@ from orlop.build.graph import Graph
 from support.converting import graph_of, layers
 
 
-def names(text: str, **request: object) -> list[str]:
+def names(text: str, **request: Any) -> list[str]:
     return [step.name for step in graph_of(text, **request).steps]
 
 
 def test_steps_of_a_single_stage_go_without_its_name() -> None:
-    text = "FROM a AS only\nENV X=1\nWORKDIR /\nWORKDIR /$X\nRUN echo $X '$X' $Y\nCOPY a \"b $X\" /\ncmd x"
+    text = "FROM a AS only\nENV X=1\nWORKDIR /\nWORKDIR /$X\nRUN echo $X '$X' $Y\nCOPY a \"b$X\" /\ncmd x"
     assert names(text) == [
         "[1/4] FROM docker.io/library/a:latest",
         "ENV X=1",
         "WORKDIR /",
         "[2/4] WORKDIR /1",
         "[3/4] RUN echo 1 '$X' $Y",
-        "[4/4] COPY a b 1 /",
+        "[4/4] COPY a b1 /",
         "CMD x",
     ]
 

@@ -1,0 +1,61 @@
+"""Expansion of a Dockerfile's words within bounds: values that double from line to line must not take all memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from orlop.build.dockerfile.expand import Expanded, expand, expand_heredoc, expand_words
+from orlop.errors import InvalidArgument
+
+__all__ = ["Expander"]
+
+_ALLOWANCE = 128 << 20
+_NAME = re.compile(r"\$\{?([a-zA-Z0-9_]+)")
+_REPLACEMENT = re.compile(r"\$\{[a-zA-Z0-9_]+//")
+
+
+class Expander:
+    """Expands the words of one Dockerfile; all that it makes, and all else that is said to `spend`, is bounded."""
+
+    def __init__(self, escape: str = "\\") -> None:
+        self._escape = escape
+        self._allowance = _ALLOWANCE
+
+    def spend(self, size: int) -> None:
+        """Account for `size` characters that are kept. Raises `InvalidArgument` when they are too many."""
+        self._allowance -= size
+        if self._allowance < 0:
+            raise InvalidArgument("the Dockerfile is too large when its variables are expanded")
+
+    def word(self, text: str, variables: Mapping[str, str]) -> Expanded:
+        """Expand a word and take its quotes off."""
+        self._check(text, variables)
+        expanded = expand(text, variables, escape=self._escape)
+        self.spend(len(expanded.text))
+        return expanded
+
+    def words(self, text: str, variables: Mapping[str, str]) -> tuple[str, ...]:
+        """Expand a word that may become several."""
+        self._check(text, variables)
+        words = tuple(expand_words(text, variables, escape=self._escape))
+        self.spend(sum(map(len, words)))
+        return words
+
+    def heredoc(self, text: str, variables: Mapping[str, str]) -> str:
+        """Expand the variables of a heredoc, whose quotes are its own."""
+        self._check(text, variables)
+        expanded = expand_heredoc(text, variables).text
+        self.spend(len(expanded))
+        return expanded
+
+    def _check(self, text: str, variables: Mapping[str, str]) -> None:
+        """Refuse a word before it is expanded if what comes of it could be too large."""
+        count = text.count("$")
+        if not count:
+            return
+        longest = max((len(variables.get(name, "")) for name in set(_NAME.findall(text))), default=0)
+        if _REPLACEMENT.search(text):  # each character may be replaced by another value
+            longest *= max(longest, len(text))
+        if count * longest > _ALLOWANCE:
+            raise InvalidArgument("the Dockerfile is too large when its variables are expanded")

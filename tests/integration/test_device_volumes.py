@@ -65,6 +65,15 @@ def test_containers_share_a_tmpfs_that_goes_with_the_last_of_them(engine: Daemon
     assert engine.cli("docker", "exec", "second", "ls", "/memory").stdout == ""
 
 
+def test_what_is_mounted_takes_nothing_of_the_data_root(engine: Daemon) -> None:
+    run(engine, "user")
+    engine.cli("docker", "exec", "user", "dd", "if=/dev/zero", "of=/memory/file", "bs=1k", "count=900")
+    usage = engine.json("GET", "/system/df")
+    (volume,) = usage["Volumes"]
+    assert volume["UsageData"]["Size"] == 0
+    assert usage["DataRoot"]["Volumes"] < 100_000
+
+
 def test_what_lies_behind_a_volume_outlives_it(engine: Daemon, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     options = ("type=none", f"device={tmp_path}", "o=bind,ro")

@@ -98,16 +98,21 @@ def measure(root: str | os.PathLike[str], seen: set[tuple[int, int]] | None = No
     """Measure `root` and all beneath it; a file with several names counts once.
 
     `seen` holds the inodes with several names that were counted before, elsewhere, and gets those of here.
-    Directories count as allocated only. The tree may change meanwhile: what vanishes is not counted, nor what lies
-    deeper than a path can be long. Raises `OSError`.
+    Directories count as allocated only. What is mounted from another file system is left out. The tree may change
+    meanwhile: what vanishes is not counted, nor what lies deeper than a path can be long. Raises `OSError`.
     """
     size = TreeSize()
     seen = set() if seen is None else seen
     pending: list[str | os.PathLike[str]] = [root]
+    device = None
     while pending:
         directory = pending.pop()
         try:
-            size.allocated += os.stat(directory, follow_symlinks=False).st_blocks * _SECTOR
+            own = os.stat(directory, follow_symlinks=False)
+            device = own.st_dev if device is None else device
+            if own.st_dev != device:
+                continue
+            size.allocated += own.st_blocks * _SECTOR
             entries = os.scandir(directory)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):

@@ -20,6 +20,7 @@ from orlop.engine.volumes.users import references
 from orlop.formats.filters import Filters
 from orlop.image.usage import image_usage
 from orlop.linux.tree import measure
+from orlop.volume.device import needs_mount
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
@@ -86,7 +87,9 @@ async def _volumes(engine: Engine) -> list[Json]:
     used = references(engine)
     shown = []
     for record in engine.volumes.list():
-        size = (await asyncio.to_thread(measure, engine.volumes.path(record))).allocated
+        size = 0  # of what lies elsewhere and is only mounted
+        if not needs_mount(record.options):
+            size = (await asyncio.to_thread(measure, engine.volumes.path(record))).allocated
         shown.append(volume_json(engine, record) | {"UsageData": {"RefCount": used[record.name], "Size": size}})
     return shown
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 
 from orlop.build.contents import Contents
 from orlop.build.explain import FileList, Since, changes, reason
@@ -13,9 +14,12 @@ from orlop.build.keys import Key, printable
 from orlop.build.last_builds import LastBuilds
 from orlop.build.progress import Change
 from orlop.build.request import BuildRequest
+from orlop.errors import Error
 from orlop.model.record import LastBuildRecord, StepTrace
 
 __all__ = ["Explaining", "target_name"]
+
+log = logging.getLogger(__name__)
 
 
 def target_name(request: BuildRequest, graph: Graph) -> str:
@@ -72,7 +76,10 @@ class Explaining:
     async def _asked(self) -> Since:
         async with self._asking:
             if self._since is None:
-                self._last = await self._last_builds.last(self._target)
+                try:
+                    self._last = await self._last_builds.last(self._target)
+                except Error as error:
+                    log.warning("what the last build was made of cannot be read: %s", error)
                 self._since = Since.of(self._last.steps if self._last else (), self._graph.steps)
             return self._since
 

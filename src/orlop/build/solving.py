@@ -138,41 +138,44 @@ class Solving:
         telling.began(tuple(vertex_of(self._steps[before]) for before in inputs_of(node) if before in self._steps))
         try:
             keyed = await self._keyed(node, base, telling)
-            fresh = step is not None and step.no_cache and keyed.key.key not in self.use.keys
-            record = None if fresh else await self._find(keyed, base, step)
-            if record is not None:
-                self._shared.cache.use(self.use, record.key, time.time_ns())
-                telling.cached(record)
-            else:
-                if step is not None:
-                    telling.why(keyed.key.key, *await self._explaining.why(step, keyed.key, keyed.contents))
-                record = await self._shared.flights.take(
-                    keyed.key.key,
-                    lambda lease, sink: self._make(node, base, keyed.key.key, step, lease, sink),
-                    telling,
-                    self._lease,
-                    owner=self._worker,
-                    fresh=fresh,
-                )
-                self._shared.cache.use(self.use, record.key, time.time_ns())
-                telling.made(record)
+            record = await self._result(keyed, node, base, step, telling)
         except asyncio.CancelledError:
             telling.cancelled()
             raise
         except Exception as error:
-            failure = self._failure(error, node, step)
-            telling.failed(str(failure))
+            failure = _failure(error, node, step)
+            telling.failed(str(failure or error))
+            if failure is None:
+                raise
             raise failure from error
         if step is not None:
             self._explaining.note(step, keyed.key, keyed.contents)
         return record
 
-    def _failure(self, error: Exception, node: Files | Exec, step: Step | None) -> Exception:
-        if isinstance(error, ExecFailed) and isinstance(node, Exec):
-            return BuildFailed.of_command(node.arguments, step, error)
-        if isinstance(error, OSError):
-            return BuildFailed((error.strerror or str(error)).lower(), step)
-        return BuildFailed.of_error(error, step) if isinstance(error, Error) else error
+    async def _result(
+        self, keyed: _Keyed, node: Files | Exec, base: FileSystem, step: Step | None, telling: Telling
+    ) -> BuildStepRecord:
+        """Return what the cache has for a key, or let it be made; tell which."""
+        key, cache = keyed.key.key, self._shared.cache
+        fresh = step is not None and step.no_cache and key not in self.use.keys
+        record = None if fresh else await self._find(key, base, step)
+        if record is not None:
+            cache.use(self.use, key, time.time_ns())
+            telling.cached(record)
+            return record
+        if step is not None:
+            telling.why(key, *await self._explaining.why(step, keyed.key, keyed.contents))
+        record = await self._shared.flights.take(
+            key,
+            lambda lease, sink: self._make(node, base, key, step, lease, sink),
+            telling,
+            self._lease,
+            owner=self._worker,
+            fresh=fresh,
+        )
+        cache.use(self.use, key, time.time_ns())
+        telling.made(record)
+        return record
 
     # Keys
 
@@ -189,9 +192,8 @@ class Solving:
 
     # Looking for a layer
 
-    async def _find(self, keyed: _Keyed, base: FileSystem, step: Step | None) -> BuildStepRecord | None:
+    async def _find(self, key: str, base: FileSystem, step: Step | None) -> BuildStepRecord | None:
         """Return the record that the cache, or an image of `--cache-from`, has; its layer is held then."""
-        key = keyed.key.key
         record = self._shared.cache.find(key)
         if record is not None and self._take(record):
             return record
@@ -276,3 +278,12 @@ class Solving:
         for layer, chain_id in zip(layers, chain_ids(diff_ids), strict=True):
             for name in filter(None, (layer.blob, diff_name(layer.diff_id), chain_name(chain_id))):
                 lease.hold(name)
+
+
+def _failure(error: Exception, node: Files | Exec, step: Step | None) -> BuildFailed | None:
+    """Return the failure of a step that an error is, None for a defect of the program."""
+    if isinstance(error, ExecFailed) and isinstance(node, Exec):
+        return BuildFailed.of_command(node.arguments, step, error)
+    if isinstance(error, OSError):
+        return BuildFailed((error.strerror or str(error)).lower(), step)
+    return BuildFailed.of_error(error, step) if isinstance(error, Error) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import importlib
 import json
 import logging
 import os
@@ -109,7 +110,12 @@ class Daemon:
         from orlop.engine.engine import Engine
 
         started = time.monotonic()
-        self._engine = await Engine.open(self._settings.engine)
+        # The engine waits for shims and the kernel while it opens; meanwhile the rest of the program is loaded.
+        loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "orlop.api.http"))
+        try:
+            self._engine = await Engine.open(self._settings.engine)
+        finally:
+            await asyncio.shield(loading)
         log.info("engine %s is open after %.0f ms", self._engine.instance, 1e3 * (time.monotonic() - started))
 
     async def _serve(self, listeners: list[sockets.Listener], tls: Any) -> None:

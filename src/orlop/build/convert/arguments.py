@@ -28,6 +28,8 @@ NOT_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STA
 """Arguments that are no variables, even where they are declared."""
 
 _PLATFORM_NAMES = ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
+_KNOWN = {prefix + name for prefix in ("BUILD", "TARGET") for name in _PLATFORM_NAMES}
+_KNOWN |= {"TARGETSTAGE", "SOURCE_DATE_EPOCH"}
 
 
 def global_scope(
@@ -109,5 +111,4 @@ def unused(dockerfile: Dockerfile, triggers: Iterable[Instruction], given: Mappi
 
 
 def _predefined(name: str) -> bool:
-    platform = name.removeprefix("BUILD").removeprefix("TARGET") in (*_PLATFORM_NAMES, "STAGE")
-    return platform or name.upper() in PROXIES or name.startswith("BUILDKIT_") or name == "SOURCE_DATE_EPOCH"
+    return name in _KNOWN or name.upper() in PROXIES or name.startswith("BUILDKIT_")

@@ -21,13 +21,17 @@ __all__ = ["Building", "Surroundings", "begin", "begin_from"]
 
 @dataclass(slots=True)
 class Surroundings:
-    """What all stages of a build share. `finished` are those that can be copied from, by their place."""
+    """What all stages of a build share. `finished` are those that can be copied from, by their place.
+
+    `proxies` are the variables that every RUN sees, `steps` counts those of finished stages.
+    """
 
     request: BuildRequest
     scope: Scope
     expander: Expander
     nodes: Nodes
     outside: Outside
+    proxies: tuple[tuple[str, str], ...] = ()
     finished: dict[int, Building] = field(default_factory=dict)
     steps: int = 0
 

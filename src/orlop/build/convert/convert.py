@@ -61,10 +61,10 @@ def _converted(
     stages = arrange(dockerfile, scope, request.named, expander)
     place = stages.target(request.target)
     outside = Outside(request.named, images, platform, Nodes())
-    needed, missing = onbuild.needed(stages, place, outside)
+    needed, missing = onbuild.needed(stages, place, outside, expander)
     if missing:
         return Missing(missing)
-    around = Surroundings(request, scope, expander, outside.nodes, outside)
+    around = Surroundings(request, scope, expander, outside.nodes, outside, arguments.proxies(request.arguments))
     steps: list[Step] = []
     for index in needed:
         steps.extend(_stage(around, stages, stages.plans[index]))

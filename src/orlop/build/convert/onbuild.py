@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from orlop.build.convert.base import Outside
 from orlop.build.convert.errors import located
+from orlop.build.convert.expansion import Expander
 from orlop.build.convert.stages import Bound, Source, StagePlan, Stages
 from orlop.build.dockerfile.parser import parse_instruction
 from orlop.build.dockerfile.tree import Range
@@ -16,8 +16,12 @@ from orlop.formats.platform import Platform
 
 __all__ = ["needed"]
 
+_COST = 1024  # characters that a trigger is worth: many stages may have the same many triggers
 
-def needed(stages: Stages, target: int, outside: Outside) -> tuple[list[int], tuple[ImageWanted, ...]]:
+
+def needed(
+    stages: Stages, target: int, outside: Outside, expander: Expander
+) -> tuple[list[int], tuple[ImageWanted, ...]]:
     """Return the places of all stages that `target` needs, in order, and the images that are still to be found.
 
     Triggers of the bases stand in front of the stages' instructions afterwards; those of an image that was not found
@@ -31,7 +35,7 @@ def needed(stages: Stages, target: int, outside: Outside) -> tuple[list[int], tu
         _look_for(outside, plan.context or plan.base, plan.platform, plan.stage.source.range, missing)
         if plan.context:
             continue
-        plan.instructions[:0] = _triggers(stages, plan, outside, missing)
+        plan.instructions[:0] = _triggers(stages, plan, outside, expander)
         sources: list[Source] = [plan.base]
         for source, instruction in plan.takes_from():
             _look_for(outside, source, None, instruction.range, missing)
@@ -56,21 +60,24 @@ def _look_for(
         missing[wanted] = None
 
 
-def _triggers(stages: Stages, plan: StagePlan, outside: Outside, missing: dict[ImageWanted, None]) -> Sequence[Bound]:
-    if isinstance(plan.base, int):
-        base = stages.plans[plan.base]
-        found = base.triggers if not base.context else _image_triggers(outside, base.context, base.platform)
-    else:
-        found = _image_triggers(outside, plan.base, plan.platform)
+def _triggers(stages: Stages, plan: StagePlan, outside: Outside, expander: Expander) -> list[Bound]:
+    """Return the instructions that a stage's base hands on, each at the place of its FROM. Raises `ConversionError`."""
     range = plan.stage.source.range
     bound: list[Bound] = []
-    for expression in found:
-        try:
-            instruction = replace(parse_instruction(expression), range=range)
-        except InvalidArgument as error:
-            raise located(error, range) from error
-        bound.append(stages.bind(instruction, trigger=True))
+    try:
+        for expression in _expressions(stages, plan, outside):
+            expander.spend(len(expression) + _COST)
+            bound.append(stages.bind(replace(parse_instruction(expression), range=range), trigger=True))
+    except InvalidArgument as error:
+        raise located(error, range) from error
     return bound
+
+
+def _expressions(stages: Stages, plan: StagePlan, outside: Outside) -> tuple[str, ...]:
+    if not isinstance(plan.base, int):
+        return _image_triggers(outside, plan.base, plan.platform)
+    base = stages.plans[plan.base]
+    return _image_triggers(outside, base.context, base.platform) if base.context else base.triggers
 
 
 def _image_triggers(outside: Outside, name: str, platform: Platform | None) -> tuple[str, ...]:

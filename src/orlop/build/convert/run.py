@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from orlop.build.convert import history, mounts
-from orlop.build.convert.arguments import proxies
 from orlop.build.convert.building import Building
 from orlop.build.convert.mounts import MountFields
 from orlop.build.convert.names import command_shown, heredoc_summary, upper_first
@@ -49,7 +48,7 @@ def run(stage: Building, bound: Bound, instruction: tree.Run) -> None:
         shm_size=request.shm_size,
         platform=str(stage.platform),
         argument_names=stage.argument_names(),
-        proxies=tuple(f"{name}={value}" for name, value in proxies(request.arguments) if name not in stage.variables),
+        proxies=tuple(f"{name}={value}" for name, value in stage.around.proxies if name not in stage.variables),
         hosts=request.hosts,
         hostname=request.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or "",
     )
@@ -104,6 +103,7 @@ def _environment(stage: Building, made: Sequence[Mount]) -> tuple[str, ...]:
     sockets = [mount.target for mount in made if mount.kind == "ssh"]
     if not sockets or "SSH_AUTH_SOCK" in stage.variables:
         return stage.environment()
+    stage.around.expander.spend(8 * len(stage.variables))
     return (*stage.environment(), f"SSH_AUTH_SOCK={sockets[0]}")
 
 

@@ -7,7 +7,7 @@ as many stages as lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from orlop.build.convert import mounts
@@ -81,23 +81,27 @@ class Stages:
 
     def bind(self, instruction: tree.Instruction, *, trigger: bool = False) -> Bound:
         """Find an instruction's sources. Raises `ConversionError`."""
-        sources: tuple[Source | None, ...] = ()
-        if isinstance(instruction, tree.Copy) and instruction.from_:
-            sources = (self._copy_source(instruction),)
-        elif isinstance(instruction, tree.Run):
-            sources = tuple(self._named(name) if name else None for name in _mount_sources(instruction))
-        return Bound(instruction, sources, trigger)
+        try:
+            return Bound(instruction, tuple(self._sources(instruction)), trigger)
+        except InvalidArgument as error:
+            raise located(error, instruction.range) from error
 
-    def _copy_source(self, instruction: tree.Copy) -> Source:
-        text = instruction.from_
+    def _sources(self, instruction: tree.Instruction) -> Iterator[Source | None]:
+        if isinstance(instruction, tree.Copy) and instruction.from_:
+            yield self._copy_source(instruction.from_)
+        elif isinstance(instruction, tree.Run):
+            for text in instruction.mounts:
+                name = mounts.source_name(text)
+                yield self._named(name) if name else None
+
+    def _copy_source(self, text: str) -> Source:
         if Expander().word(text, {}).text != text:
             advice = "define a new stage with FROM using ARG from global scope as a workaround"
-            message = f"variable expansion is not supported for --from, {advice}"
-            raise ConversionError(message, instruction.range)
+            raise InvalidArgument(f"variable expansion is not supported for --from, {advice}")
         if not (text.isascii() and text.removeprefix("-").removeprefix("+").isdigit()):
             return self._named(text)
         if text.startswith("-") or len(text) > 9 or int(text) >= len(self.plans):
-            raise ConversionError(f"invalid stage index {text}", instruction.range)
+            raise InvalidArgument(f"invalid stage index {text}")
         return int(text)
 
     def _named(self, name: str) -> Source:
@@ -134,13 +138,6 @@ class Stages:
                 elif isinstance(source, int) and source not in done:
                     path.add(source)
                     pending.append((source, self.plans[source].takes_from()))
-
-
-def _mount_sources(instruction: tree.Run) -> Sequence[str]:
-    try:
-        return [mounts.source_name(text) for text in instruction.mounts]
-    except InvalidArgument as error:
-        raise located(error, instruction.range) from error
 
 
 def arrange(dockerfile: tree.Dockerfile, scope: Scope, replaced: Mapping[str, str], expander: Expander) -> Stages:

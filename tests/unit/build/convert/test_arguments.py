@@ -115,11 +115,11 @@ def test_declared_arguments_stand_in_the_history_of_run() -> None:
 
 def test_arguments_that_nothing_asks_for_are_named() -> None:
     given = {"A": "1", "B": "1", "C": "1", "D": None, "http_proxy": "p", "BUILDKIT_INLINE_CACHE": "1"}
-    given |= {"SOURCE_DATE_EPOCH": "1", "TARGETARCH": "x", "BUILDPLATFORM": "y"}
+    given |= {"SOURCE_DATE_EPOCH": "1", "TARGETARCH": "x", "BUILDPLATFORM": "y", "ARCH": "z"}
     text = "ARG A\nFROM base AS unneeded\nARG B\nFROM base\nRUN 1"
-    assert graph_of(text, arguments=given).unused_arguments == ("C", "D")
+    assert graph_of(text, arguments=given).unused_arguments == ("ARCH", "C", "D")
     images = {"base": image("base", OnBuild=["ARG C"])}
-    assert graph_of(text, images, arguments=given).unused_arguments == ("D",)
+    assert graph_of(text, images, arguments=given).unused_arguments == ("ARCH", "D")
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,11 @@ def test_variables_that_would_be_kept_again_and_again_are_refused() -> None:
     text += "".join(f"COPY --from=c{n} / /\n" for n in range(200))
     with pytest.raises(ConversionError, match="too large"):
         graph_of(text)
+
+
+def test_triggers_that_too_many_stages_would_run_are_refused() -> None:
+    text = "FROM scratch AS s0\n" + "ONBUILD ENV A=1\n" * 1000
+    text += "".join(f"FROM s0 AS c{n}\n" for n in range(1000)) + "FROM scratch\n"
+    text += "".join(f"RUN --mount=from=c{n},target=/{n} x\n" for n in range(1000))
+    with pytest.raises(ConversionError, match="too large"):
+        graph_of(text)

@@ -81,6 +81,7 @@ class Transfer(_Record, frozen=True, kw_only=True):
     done: bool = False
     hashed: int = 0  # files whose content was read for its digest
     files: int = 0  # files that were written
+    status: str = ""  # of a pull: what is being done, in Docker's words
 
 
 class Warned(_Record, frozen=True, kw_only=True):
@@ -99,10 +100,11 @@ class Finished(_Record, frozen=True, kw_only=True):
     """The build is over: the image, its names, or the error with the exit code of the command that failed.
 
     `line`, `end` and `source` show where in the Dockerfile an error belongs. `kept` names a failed step's (or, with
-    `--stop-after`, a finished step's) file system that was kept.
+    `--stop-after`, a finished step's) file system that was kept. `present` says that the image was there before.
     """
 
     image: str = ""
+    present: bool = False
     names: tuple[str, ...] = ()
     error: str = ""
     code: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -37,11 +37,21 @@ Json = dict[str, Any]
 Messages = AsyncGenerator[Json, None]
 
 
-async def pull(engine: Engine, name: str, *, tag: str = "", platform: str = "", auth: str = "") -> Messages:
+async def pull(
+    engine: Engine,
+    name: str,
+    *,
+    tag: str = "",
+    platform: str = "",
+    auth: str = "",
+    named: bool = True,
+    found: Callable[[ImageRecord], None] = lambda record: None,
+) -> Messages:
     """Pull `name`; yield Docker's progress messages.
 
     `tag` may be a digest; without one all tags are pulled. `platform` is ``os/architecture[/variant]``, of which the
-    image must be; `auth` is the ``X-Registry-Auth``. Each image is named as soon as all of it is here. Raises
+    image must be; `auth` is the ``X-Registry-Auth``. Each image is named as soon as all of it is here, and `found` is
+    called with it; unless it is to be `named`, it has the name by the digest of its own manifest alone. Raises
     `errors.Error`, before the first message if the registry does not have what is asked for.
     """
     wanted = platforms.parse(platform, machine=os.uname().machine) if platform else None
@@ -49,7 +59,7 @@ async def pull(engine: Engine, name: str, *, tag: str = "", platform: str = "", 
     credentials = registries.optional_credentials(auth)
     async with registries.lasting_repository(engine, credentials, target) as repository:
         try:
-            async with aclosing(_Pull(engine, repository, wanted).run(target)) as messages:
+            async with aclosing(_Pull(engine, repository, wanted, named, found).run(target)) as messages:
                 async for message in messages:
                     yield message
         except Unauthorized as error:
@@ -72,7 +82,16 @@ def parse_source(name: str, tag: str) -> Reference:
 class _Pull:
     """One pull of one user."""
 
-    def __init__(self, engine: Engine, repository: Repository, wanted: Platform | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        repository: Repository,
+        wanted: Platform | None,
+        named: bool,
+        found: Callable[[ImageRecord], None],
+    ) -> None:
+        self._named = named
+        self._found = found
         self._engine = engine
         self._images = engine.images
         self._repository = repository
@@ -128,6 +147,7 @@ class _Pull:
         if self._images.lookup(_by_digest(target, head.descriptor.digest)) != record.id:
             return None
         self._record = record
+        self._found(record)
         return head.descriptor.digest
 
     async def _top(self, target: Reference) -> Found:
@@ -157,7 +177,7 @@ class _Pull:
         record = self._present(manifest.config.digest, lease)
         if record is not None:
             yield {"status": f"Digest: {digest}"}
-            await self._name(target, digest, record)
+            await self._name(target, digest if self._named else found.digest, record)
             return
         gathering = Gathering(
             self._engine.fetches, self._repository, lease, manifest, found.data, Digest.parse(found.digest)
@@ -169,7 +189,7 @@ class _Pull:
                 async for message in messages:
                     yield message
             yield {"status": f"Digest: {digest}"}
-            await self._name(target, digest, running.result())
+            await self._name(target, digest if self._named else found.digest, running.result())
             named = True
         finally:
             await gathering.close(named=named)
@@ -189,7 +209,8 @@ class _Pull:
         self._changed |= self._images.lookup(target) != record.id
         self._record = record
         by_digest = _by_digest(target, digest)
-        await self._images.add([(record, [target, by_digest] if target.tag else [by_digest])])
+        await self._images.add([(record, [target, by_digest] if target.tag and self._named else [by_digest])])
+        self._found(record)
 
     def _suits(self, record: ImageRecord, platform: Platform) -> bool:
         return choose(platform, [Platform(record.os, record.architecture, record.variant)]) is not None

@@ -11,7 +11,19 @@ from collections.abc import Callable
 
 import msgspec
 
-__all__ = ["Began", "Change", "Ended", "Finished", "Output", "Progress", "Record", "Report", "Transfer", "Warned"]
+__all__ = [
+    "Began",
+    "Change",
+    "Ended",
+    "Finished",
+    "Output",
+    "Progress",
+    "Record",
+    "Report",
+    "Started",
+    "Transfer",
+    "Warned",
+]
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag=str.lower):
@@ -59,6 +71,14 @@ class Ended(_Record, frozen=True, kw_only=True):
     result: str = ""
     key: str = ""
     container: str = ""  # 64 hex digits, of a step that ran a command
+
+
+class Started(_Record, frozen=True, kw_only=True):
+    """The command of a step is about to run, in a container that no list shows."""
+
+    vertex: str
+    time: int
+    container: str  # 64 hex digits
 
 
 class Output(_Record, frozen=True, kw_only=True):
@@ -115,7 +135,7 @@ class Finished(_Record, frozen=True, kw_only=True):
     kept: str = ""
 
 
-Progress = Began | Ended | Output | Transfer | Warned | Finished
+Progress = Began | Started | Ended | Output | Transfer | Warned | Finished
 Record = Progress
 Report = Callable[[Progress], None]
 """Takes a record; it is called on the event loop and does not wait."""

@@ -7,7 +7,7 @@ from time import time_ns as now
 from msgspec.structs import replace
 
 from orlop.build.graph import Step
-from orlop.build.progress import Began, Change, Ended, Output, Report, Transfer
+from orlop.build.progress import Began, Change, Ended, Output, Report, Started, Transfer
 from orlop.model.record import BuildStepRecord
 
 __all__ = ["Telling", "vertex_of"]
@@ -48,6 +48,8 @@ class Telling:
 
     def container(self, container_id: str) -> None:
         self._container = container_id
+        if self._step is not None:
+            self._report(Started(vertex=self._vertex, time=now(), container=container_id))
 
     def transfer(self, id: str, current: int, total: int, *, done: bool = False) -> None:
         if self._step is not None:

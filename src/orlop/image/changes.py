@@ -13,7 +13,7 @@ from typing import Any
 
 from orlop.errors import InvalidArgument
 from orlop.formats.duration import parse_duration
-from orlop.formats.shellwords import split_words, whole_word
+from orlop.formats.shellwords import raw_words, split_words, whole_word
 
 __all__ = ["apply_changes"]
 
@@ -115,7 +115,7 @@ def _pairs(text: str, instruction: str, variables: Mapping[str, str]) -> list[tu
         if not value:
             raise InvalidArgument(f"{instruction.upper()} must have two arguments")
         return [(name, whole_word(value.strip(), variables))]
-    pairs = [word.partition("=") for word in split_words(text, variables)]
+    pairs = [whole_word(word, variables).partition("=") for word in raw_words(text)]
     if any(not name or not equals for name, equals, _ in pairs):
         raise InvalidArgument(f"Syntax error - can't find = in {text!r}. Must be of the form: name=value")
     return [(name, value) for name, _, value in pairs]

@@ -11,6 +11,7 @@ from orlop.errors import InvalidArgument
 __all__ = ["Expander"]
 
 _ALLOWANCE = 128 << 20
+_PLAIN = re.compile(r"[a-zA-Z0-9_./:=-]*")
 _NAME = re.compile(r"\$\{?([a-zA-Z0-9_]+)")
 _REPLACEMENT = re.compile(r"\$\{[a-zA-Z0-9_]+//")
 
@@ -30,6 +31,9 @@ class Expander:
 
     def word(self, text: str, variables: Mapping[str, str]) -> Expanded:
         """Expand a word and take its quotes off."""
+        self.spend(len(text))
+        if _PLAIN.fullmatch(text):  # as most are
+            return Expanded(text, (text,) if text else (), frozenset())
         self._check(text, variables)
         expanded = expand(text, variables, escape=self._escape)
         self.spend(len(expanded.text))

@@ -128,6 +128,10 @@ class Call:
             raise InvalidArgument("a request that is to become a stream must not follow another one unanswered")
         return self._upgrade
 
+    def watch(self) -> None:
+        """From now on the call ends when its client goes."""
+        self.on_stream()
+
     async def start(self, content_type: str) -> StreamResponse:
         """Send the head of an answer whose body follows in pieces. The caller ends it by `write_eof`."""
         self.started = True

@@ -74,13 +74,15 @@ async def send_json_lines(
 async def send_progress(call: Call, values: AsyncIterator[Any], *, early_errors: bool) -> Answer:
     """Send progress messages, with Docker's line ends; an error ends the stream as its last message.
 
-    With `early_errors` an error that comes before the first message is an ordinary answer.
+    With `early_errors` an error that comes before the first message is an ordinary answer. None is no message, but
+    begins the answer.
     """
     response = None if early_errors else await call.start(JSON)
     try:
         async for value in values:
             response = response or await call.start(JSON)
-            await response.write(msgspec.json.encode(value) + b"\r\n")
+            if value is not None:
+                await response.write(msgspec.json.encode(value) + b"\r\n")
     except Error as error:
         if response is None:
             raise

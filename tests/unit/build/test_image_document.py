@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from orlop.build.document import image_document
 from orlop.build.dockerfile.tree import Range
+from orlop.build.document import image_document
 from orlop.build.graph import Graph, History, Scratch, Step, Target
 from orlop.build.inline_cache import FIELD, Made
 from orlop.formats.platform import Platform

@@ -31,7 +31,7 @@ def read(outlet: Outlet, records: list[Progress]) -> list[Progress]:
 
 
 def test_records_come_in_their_order_and_all_of_them() -> None:
-    records = [Began(vertex="a", name="", time=1), output(1), Ended(vertex="a", time=2)]
+    records: list[Progress] = [Began(vertex="a", name="", time=1), output(1), Ended(vertex="a", time=2)]
     assert read(Outlet(), records) == records
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,9 +10,11 @@ import pytest
 
 from orlop.api.query import Query
 from orlop.engine.builds.requests import classic_build, own_build
-from orlop.errors import Error, InvalidArgument, NotImplementedYet
+from orlop.errors import InvalidArgument, NotImplementedYet
 from orlop.formats.platform import Platform
 from orlop.model.api.build import BuildCreate, BuildLimits
+
+GO = "json: cannot unmarshal"
 
 
 def classic(**fields: Any) -> Any:
@@ -91,11 +93,11 @@ def test_every_parameter_finds_its_place() -> None:
         ({"extrahosts": "a"}, 'bad format for add-host: "a"'),
         ({"shmsize": "-1"}, "SHM size can not be less than 0"),
         ({"memory": "much"}, 'strconv.Atoi: parsing "much": invalid syntax'),
-        ({"buildargs": "[]"}, "error reading build args: json: cannot unmarshal array into Go value of type map[string]string"),
-        ({"buildargs": '{"a":1}'}, "error reading build args: json: cannot unmarshal number into Go value of type string"),
+        ({"buildargs": "[]"}, f"error reading build args: {GO} array into Go value of type map[string]string"),
+        ({"buildargs": '{"a":1}'}, f"error reading build args: {GO} number into Go value of type string"),
         ({"buildargs": '{"a":"\\u0000"}'}, "error reading build args: it holds a NUL character"),
         ({"labels": "{"}, "error reading labels: unexpected end of JSON input"),
-        ({"cachefrom": '{"a":1}'}, "error reading cache-from: json: cannot unmarshal object into Go value of type []string"),
+        ({"cachefrom": '{"a":1}'}, f"error reading cache-from: {GO} object into Go value of type []string"),
         ({"ulimits": "[1]"}, "error reading ulimit settings: 1"),
         ({"outputs": "x"}, "invalid outputs specified: invalid character 'x' looking for beginning of value"),
     ],
@@ -115,10 +117,8 @@ def test_what_only_buildkit_does_is_refused_with_advice(fields: dict[str, str]) 
 @pytest.mark.parametrize("word", ["null", "[]", "{}", "[[]]", '"', "[" * 100_000, '{"a":{}}', "NaN", "1e999"])
 @pytest.mark.parametrize("name", ["buildargs", "labels", "cachefrom", "ulimits", "outputs"])
 def test_no_json_makes_anything_but_an_error_of_ours(name: str, word: str) -> None:
-    try:
+    with suppress(InvalidArgument, NotImplementedYet):
         classic(**{name: word})
-    except Error as error:
-        assert error.status in (400, 501)
 
 
 def test_the_own_body_says_all_that_a_build_can_be_asked() -> None:

@@ -23,10 +23,10 @@ from typing import Any, Literal, TypeVar
 from backports import zstd
 
 from orlop.build.graph import Context, Exec
+from orlop.build.layer import write_layer
 from orlop.build.request import Limits
 from orlop.build.worker import ExecJob, FileSystem, Made
 from orlop.engine.builds.cache_mounts import CacheMounts
-from orlop.engine.builds.exec_layer import write_layer
 from orlop.engine.builds.execute import Executor
 from orlop.engine.builds.kept import Kept
 from orlop.engine.config import EngineConfig
@@ -141,7 +141,7 @@ class Lab:
                 output.add(entry)
             output.finish()
 
-        return write_layer(self.engine.images.depot, self.lease, self.base, feed, lambda: False)
+        return write_layer(self.engine.images.depot, self.lease, self.base, feed, lambda: None)
 
     def entries(self, layer: LayerRecord) -> dict[str, tarfile.TarInfo]:
         """Return what is in the tar of a layer, by name."""

@@ -1,0 +1,134 @@
+"""The manifest of a context: every file of it, by its path, with the digest of what it holds.
+
+It is all that a build needs to know of a context to tell whether a step has to be done again; the contents lie in the
+`ContextStore`. On the wire and on disk it is JSON lines, one entry each, sorted by the bytes of the paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from orlop.errors import InvalidArgument
+from orlop.formats.digest import Digest
+from orlop.formats.tar.entry import Kind
+
+__all__ = ["Item", "Manifest"]
+
+_KINDS = {
+    "file": Kind.FILE,
+    "dir": Kind.DIRECTORY,
+    "symlink": Kind.SYMLINK,
+    "fifo": Kind.FIFO,
+    "char": Kind.CHAR,
+    "block": Kind.BLOCK,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_MAX_PATH = 4095
+_MAX_ITEMS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file of a context; `path` is relative and clean, `mtime` in ns, `digest` that of a regular file's content."""
+
+    path: str
+    kind: Kind = Kind.FILE
+    mode: int = 0o644
+    size: int = 0
+    digest: str = ""
+    target: str = ""
+    mtime: int = 0
+    capability: bytes = b""
+    major: int = 0
+    minor: int = 0
+
+    def encode(self) -> bytes:
+        """Return its line, with the newline."""
+        fields: dict[str, Any] = {"path": self.path, "type": _NAMES[self.kind], "mode": self.mode}
+        for name in ("size", "digest", "target", "mtime", "major", "minor"):
+            if value := getattr(self, name):
+                fields[name] = value
+        if self.capability:
+            fields["capability"] = base64.b64encode(self.capability).decode()
+        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+class Manifest:
+    """The files of a context, sorted."""
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.items = tuple(sorted(items, key=lambda item: item.path.encode(errors="surrogateescape")))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """Read what `encode` has written, or a client. Raises `InvalidArgument`."""
+        items: list[Item] = []
+        for number, line in enumerate(data.splitlines(), 1):
+            if number > _MAX_ITEMS:
+                raise InvalidArgument(f"the context has more than {_MAX_ITEMS} files")
+            try:
+                items.append(_item(json.loads(line)))
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise InvalidArgument(f"invalid context, line {number}: {error}") from None
+        manifest = cls(items)
+        manifest._check()
+        return manifest
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The manifest as JSON lines."""
+        return b"".join(item.encode() for item in self.items)
+
+    @cached_property
+    def id(self) -> str:
+        """The digest of the encoded manifest, 64 hexadecimal digits."""
+        return hashlib.sha256(self.encoded).hexdigest()
+
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """The digests of all contents."""
+        return frozenset(item.digest for item in self.items if item.digest)
+
+    def kept(self, wanted: Callable[[str], bool]) -> Manifest:
+        """Return the manifest of the files whose path is `wanted`, and of the directories that they are in."""
+        taken = [item for item in self.items if wanted(item.path)]
+        paths = {item.path for item in taken}
+        above = {parent for path in paths for parent in _parents(path)} - paths
+        return Manifest([*taken, *(item for item in self.items if item.path in above)])
+
+    def _check(self) -> None:
+        kinds = {item.path: item.kind for item in self.items}
+        if len(kinds) != len(self.items):
+            raise InvalidArgument("invalid context: a path is there twice")
+        for path in kinds:
+            parent = path.rpartition("/")[0]
+            if parent and kinds.get(parent) is not Kind.DIRECTORY:
+                raise InvalidArgument(f"invalid context: {parent!r}, which {path!r} is in, is no directory of it")
+
+
+def _item(fields: dict[str, Any]) -> Item:
+    path, kind = fields["path"], _KINDS[fields["type"]]
+    numbers = [fields.get(name, 0) for name in ("mode", "size", "mtime", "major", "minor")]
+    if not all(isinstance(number, int) and abs(number) < 1 << 63 for number in numbers):
+        raise ValueError("a number is none")
+    mode, size, mtime, major, minor = numbers
+    target = fields.get("target", "")
+    if not isinstance(path, str) or not isinstance(target, str) or "\0" in target:
+        raise ValueError("a text is none")
+    parts = path.split("/")
+    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts) or len(path) > _MAX_PATH:
+        raise ValueError(f"not a path in the context: {path[:100]!r}")
+    digest = str(Digest.parse(fields["digest"])) if kind is Kind.FILE else ""
+    capability = base64.b64decode(fields.get("capability", ""), validate=True)
+    return Item(path, kind, mode & 0o7777, size, digest, target, mtime, capability, major, minor)
+
+
+def _parents(path: str) -> Iterable[str]:
+    while path := path.rpartition("/")[0]:
+        yield path

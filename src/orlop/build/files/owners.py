@@ -1,0 +1,50 @@
+"""``--chown``: who a user and a group are, by the files of the base."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from orlop.build.files.trees import Tree
+from orlop.errors import InvalidArgument
+from orlop.formats import passwd
+
+__all__ = ["OWNER_FILES", "needs_files", "owner_of", "read_file"]
+
+OWNER_FILES = ("etc/passwd", "etc/group")
+_MOST = 1 << 20  # bytes that are read of them
+
+
+def needs_files(owner: str) -> bool:
+    """Tell whether an owner has names in it, so that the base's files count."""
+    return any(part and not part.isdecimal() for part in owner.split(":", 1))
+
+
+def owner_of(owner: str, base: Tree) -> tuple[int, int]:
+    """Return uid and gid of ``user[:group]``; a number alone is both. Raises `InvalidArgument`."""
+    user, _, group = owner.partition(":")
+    try:
+        found = passwd.resolve(owner, *(read_file(base, path) for path in OWNER_FILES))
+    except passwd.UserError as error:
+        raise InvalidArgument(f"invalid owner {owner!r}: {error}") from None
+    if not group and user.isdecimal():
+        return found.uid, found.uid
+    return found.uid, found.gid
+
+
+def read_file(base: Tree, path: str) -> str:
+    """Return the text of a file that may be anything; "" if it is no regular file."""
+    place = base.resolve(path)
+    found = base.look(place) if place else None
+    if found is None:
+        return ""
+    try:
+        fd = base.open(found)
+    except OSError:  # a device, a FIFO, a socket
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ""
+        return os.read(fd, _MOST).decode(errors="replace")
+    finally:
+        os.close(fd)

@@ -1,0 +1,395 @@
+"""The context store: what files of contexts hold, each content once, by its digest (`<data_root>/build/context`).
+
+A client sends only what is not here; a context that comes as a tar is taken apart, and what is known of it is not
+written again. Nothing in here is ever the only copy of anything: so nothing is synced, what another boot has left is
+thrown away, and what no build has used for long goes when there is too much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.build.files.manifest import Item, Manifest
+from orlop.build.files.trees import ContextTree
+from orlop.errors import InvalidArgument, NotFound
+from orlop.formats.digest import Digest
+from orlop.formats.tar.entry import Entry, Kind
+from orlop.formats.tar.reader import TarReader
+from orlop.image.attributes import normalized
+from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect, peeked
+from orlop.image.scratch import Scratch
+from orlop.linux.proc import boot_id
+
+__all__ = ["ContextStore", "Lease", "Taken"]
+
+_SMALL = 1 << 20  # bytes of a file that is looked at before it is written
+_MOST_ENTRIES = 2_000_000
+_MOST_BYTES = 1 << 40
+_LIMIT = 2 << 30  # bytes that are kept of contexts nobody uses at present
+_BOOT = "boot"
+_CAPABILITY = "security.capability"
+_WRITERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What taking a context has cost: `hashed` files were read for their digests, `written` were new, of `bytes`."""
+
+    hashed: int = 0
+    written: int = 0
+    bytes: int = 0
+
+
+class Lease:
+    """Contents that somebody needs, until `release`."""
+
+    def __init__(self, store: ContextStore, digests: Iterable[str]) -> None:
+        self._store = store
+        self._digests = frozenset(digests)
+        store._hold(self._digests)
+
+    def release(self) -> None:
+        """Need them no more; nothing happens the second time."""
+        digests, self._digests = self._digests, frozenset()
+        self._store._release(digests)
+
+
+class ContextStore:
+    """The store at `path`. Every method blocks and may be called from any thread."""
+
+    def __init__(self, path: Path, scratch: Scratch, limit: int = _LIMIT) -> None:
+        self._path = path
+        self._scratch = scratch
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._sizes: dict[str, int] = {}
+        self._used: dict[str, float] = {}
+        self._holds: Counter[str] = Counter()
+        self._numbers = itertools.count()
+        self._open()
+
+    def missing(self, manifest: Manifest) -> list[str]:
+        """Return the digests of what has to be sent for a context, sorted."""
+        with self._lock:
+            return sorted(digest for digest in manifest.digests if digest not in self._sizes)
+
+    def hold(self, manifest: Manifest) -> Lease:
+        """Keep what a context holds; also what is yet to come of it."""
+        return Lease(self, manifest.digests)
+
+    def tree(self, manifest: Manifest) -> ContextTree:
+        """Return a context as a tree to copy from."""
+        return ContextTree(manifest, self)
+
+    def open(self, digest: str) -> int:
+        """Return a descriptor of a content, for reading. Raises `NotFound`."""
+        try:
+            return os.open(self._place(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise NotFound(f"{digest} of the build's context is gone") from None
+
+    def put(self, digest: Digest | str, read: Read) -> bool:
+        """Take a content; tell whether it was new. Raises `InvalidArgument` if it is another one, and `OSError`."""
+        hasher, fresh = hashlib.sha256(), self._fresh()
+        size = 0
+        try:
+            with open(fresh, "xb", buffering=0) as file:
+                while block := read():
+                    hasher.update(block)
+                    file.write(block)
+                    size += len(block)
+            if f"sha256:{hasher.hexdigest()}" != str(digest):
+                raise InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
+            return self._enter(fresh, str(digest), size)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def take_tar(self, read: Read, told: Callable[[Taken], None] = lambda taken: None) -> Manifest:
+        """Take a context that is a tar, compressed or not. Raises `InvalidArgument` for what is none, and `OSError`.
+
+        Owners mean nothing in a context; hard links become files, sockets are left out. `told` learns what it took.
+        """
+        start, read = peeked(read, MAGIC_LENGTH)
+        taking = _Taking(self, TarReader(decompressed(read, detect(start))))
+        try:
+            manifest = taking.run()
+            told(Taken(taking.hashed, taking.written, taking.bytes))
+            return manifest
+        finally:
+            taking.close()
+
+    def collect(self) -> int:
+        """Remove what nobody uses, the longest unused first, until what is left is within the limit; return bytes."""
+        with self._lock:
+            loose = [digest for digest in self._sizes if not self._holds[digest]]
+            total = sum(self._sizes[digest] for digest in loose)
+            freed = 0
+            for digest in sorted(loose, key=lambda digest: self._used.get(digest, 0)):
+                if total - freed <= self._limit:
+                    break
+                self._place(digest).unlink(missing_ok=True)
+                freed += self._sizes.pop(digest)
+                self._used.pop(digest, None)
+            return freed
+
+    def materialize(self, manifest: Manifest, path: str) -> Path:
+        """Make a directory or file of what `path` of a context is; the caller discards it. Raises `NotFound`."""
+        tree = self.tree(manifest)
+        place = tree.resolve(path.strip("/"))
+        found = None if place is None else tree.look(place)
+        if found is None:
+            raise NotFound(f'"/{path.strip("/")}": not found')
+        target = self._scratch.name("context")
+        pending = [(found.path, target)]
+        while pending:
+            source, where = pending.pop()
+            item = tree.look(source)
+            assert item is not None  # it was listed
+            if item.kind is Kind.DIRECTORY:
+                where.mkdir()
+                pending += [(f"{source}/{name}" if source else name, where / name) for name in tree.names(source)]
+            elif item.kind is Kind.SYMLINK:
+                where.symlink_to(item.target)
+                continue
+            elif item.kind is Kind.FILE:
+                self._copy(item.digest, where)
+            elif item.kind is Kind.FIFO:
+                os.mkfifo(where)
+            else:
+                continue  # a device of a context is copied as a node; nothing is there to be read of one
+            where.chmod(item.mode)
+            if item.kind is Kind.FILE:
+                os.utime(where, ns=(item.mtime, item.mtime))
+        return target
+
+    def known(self, digest: str) -> bool:
+        """Tell whether a content is here; that counts as using it."""
+        with self._lock:
+            if digest not in self._sizes:
+                return False
+            self._used[digest] = time.time()
+            return True
+
+    def write(self, digest: str, data: bytes) -> None:
+        """Enter a small content whose digest was computed already. Raises `OSError`."""
+        fresh = self._fresh()
+        try:
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(fd, view) :]
+            finally:
+                os.close(fd)
+            self._enter(fresh, digest, len(data))
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def _copy(self, digest: str, target: Path) -> None:
+        source = self.open(digest)
+        try:
+            with open(target, "xb", buffering=0) as file:
+                while os.copy_file_range(source, file.fileno(), 1 << 30):
+                    pass
+        finally:
+            os.close(source)
+
+    def _open(self) -> None:
+        """Read what is here; throw away what another boot has left, which may not have reached the disk."""
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = self._path / _BOOT
+        if not mark.exists() or mark.read_text() != boot_id():
+            self._scratch.discard(self._path)
+            self._path.mkdir(mode=0o700)
+            mark.write_text(boot_id())
+        for number in range(256):
+            (self._path / f"{number:02x}").mkdir(exist_ok=True)
+        for directory in self._path.iterdir():
+            if not directory.is_dir():
+                if directory.name.startswith("new-"):
+                    directory.unlink()
+                continue
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    digest = f"sha256:{directory.name}{entry.name}"
+                    self._sizes[digest], self._used[digest] = status.st_size, status.st_mtime
+
+    def _place(self, digest: str) -> Path:
+        text = Digest.parse(digest).hex
+        return self._path / text[:2] / text[2:]
+
+    def _fresh(self) -> Path:
+        return self._path / f"new-{os.getpid()}-{next(self._numbers)}"
+
+    def _enter(self, fresh: Path, digest: str, size: int) -> bool:
+        with self._lock:
+            new = digest not in self._sizes
+            os.rename(fresh, self._place(digest))
+            self._sizes[digest], self._used[digest] = size, time.time()
+            return new
+
+    def _hold(self, digests: Iterable[str]) -> None:
+        with self._lock:
+            now = time.time()
+            for digest in digests:
+                self._holds[digest] += 1
+                self._used[digest] = now
+
+    def _release(self, digests: Iterable[str]) -> None:
+        with self._lock:
+            for digest in digests:
+                self._holds[digest] -= 1
+                if self._holds[digest] <= 0:
+                    del self._holds[digest]
+        self.collect()
+
+
+class _Taking:
+    """One tar on its way in. Small files are written by threads, while the tar is read on."""
+
+    def __init__(self, store: ContextStore, reader: TarReader) -> None:
+        self._store = store
+        self._reader = reader
+        self._items: dict[str, Item] = {}
+        self.hashed = self.written = self.bytes = 0
+        self._seen: set[str] = set()
+        self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(64)
+        self._error: OSError | None = None
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> Manifest:
+        entries = total = 0
+        while (entry := self._reader.next()) is not None:
+            entries += 1
+            total += entry.size
+            if entries > _MOST_ENTRIES or total > _MOST_BYTES:
+                raise InvalidArgument("the build's context is too large")
+            self._take(entry)
+        self.close()
+        if self._error is not None:
+            raise self._error
+        return Manifest(self._items.values())
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _take(self, entry: Entry) -> None:
+        path = normalized(entry.name)
+        if not path or entry.kind is Kind.OTHER:
+            return
+        self._make_parents(path, entry.mtime)
+        mtime = max(0, min(entry.mtime, (1 << 62)))
+        mode = entry.mode & 0o7777
+        match entry.kind:
+            case Kind.DIRECTORY:
+                if path not in self._items or self._items[path].kind is not Kind.DIRECTORY:
+                    self._forget(path)
+                self._items[path] = Item(path, Kind.DIRECTORY, mode, mtime=mtime)
+                return
+            case Kind.FILE:
+                item = self._file(entry, path, mode, mtime)
+            case Kind.LINK:
+                target = self._items.get(normalized(entry.linkname))
+                if target is None or target.kind is Kind.DIRECTORY:
+                    raise InvalidArgument(f"invalid hard link {entry.name!r} -> {entry.linkname!r} in the context")
+                item = Item(
+                    path,
+                    target.kind,
+                    target.mode,
+                    target.size,
+                    target.digest,
+                    target.target,
+                    target.mtime,
+                    target.capability,
+                    target.major,
+                    target.minor,
+                )
+            case Kind.SYMLINK:
+                item = Item(path, Kind.SYMLINK, 0o777, target=entry.linkname, mtime=mtime)
+            case _:
+                item = Item(path, entry.kind, mode, mtime=mtime, major=entry.major, minor=entry.minor)
+        self._forget(path)
+        self._items[path] = item
+
+    def _make_parents(self, path: str, mtime: int) -> None:
+        parent = path.rpartition("/")[0]
+        while parent:
+            known = self._items.get(parent)
+            if known is not None and known.kind is Kind.DIRECTORY:
+                return
+            if known is not None:
+                raise InvalidArgument(f"invalid context: {parent!r}, which {path!r} is in, is no directory")
+            self._items[parent] = Item(parent, Kind.DIRECTORY, 0o755, mtime=mtime)
+            parent = parent.rpartition("/")[0]
+
+    def _forget(self, path: str) -> None:
+        """Drop a directory's content where something else takes its place."""
+        known = self._items.get(path)
+        if known is not None and known.kind is Kind.DIRECTORY:
+            inside = f"{path}/"
+            self._items = {key: item for key, item in self._items.items() if not key.startswith(inside)}
+
+    def _file(self, entry: Entry, path: str, mode: int, mtime: int) -> Item:
+        if entry.sparse is not None:
+            raise InvalidArgument(f"{entry.name!r} in the build's context is a sparse file: archive it without holes")
+        self.hashed += 1
+        if entry.size <= _SMALL:
+            data = b"".join(self._reader.body())
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            self._keep(digest, data)
+        else:
+            digest = self._large(entry.size)
+        capability = entry.xattrs.get(_CAPABILITY, b"")
+        return Item(path, Kind.FILE, mode, entry.size, digest, mtime=mtime, capability=capability)
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        if digest in self._seen or self._store.known(digest):
+            return
+        self._seen.add(digest)
+        self.written += 1
+        self.bytes += len(data)
+        if len(self._threads) < _WRITERS:
+            thread = threading.Thread(target=self._write, name="context-files", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._queue.put((digest, data))
+
+    def _large(self, size: int) -> str:
+        """Write a large file before its digest is known."""
+        hasher, fresh = hashlib.sha256(), self._store._fresh()
+        try:
+            with open(fresh, "xb", buffering=0) as file:
+                for block in self._reader.body():
+                    hasher.update(block)
+                    file.write(block)
+            digest = f"sha256:{hasher.hexdigest()}"
+            if self._store._enter(fresh, digest, size):
+                self.written += 1
+                self.bytes += size
+            return digest
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._store.write(*item)
+                except OSError as error:
+                    self._error = error

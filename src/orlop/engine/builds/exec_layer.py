@@ -27,8 +27,8 @@ def read_layer(
 ) -> LayerRecord:
     """Make the layer of an upper directory; it is in place, and held by the lease, when this returns.
 
-    Where nothing has changed the layer is an empty one. Raises `OSError`, and `Conflict` for what no layer can hold or
-    when it was told to stop.
+    Where nothing has changed the layer is an empty one. No file in it is younger than `epoch` (seconds). Raises
+    `OSError`, and `Conflict` for what no layer can hold or when it was told to stop.
     """
 
     def check() -> None:

@@ -50,7 +50,7 @@ class Yard:
 
     def context(self, *members: Member, name: str = "") -> Manifest:
         pieces = iter([layer(*members), b""])
-        self.contexts[name] = self.store.take_tar(lambda: next(pieces))
+        self.contexts[name] = self.store.take_tar(lambda: next(pieces)).manifest
         return self.contexts[name]
 
     def base(self, *members: Member) -> FileSystem:
@@ -303,7 +303,7 @@ async def test_a_context_is_taken_once(yard: Yard) -> None:
     told: list[Taken] = []
     for members in ((member("a", b"1"), member("b", b"2"), member("big", bytes(3 << 20))),) * 2:
         pieces = iter([layer(*members), b""])
-        yard.store.take_tar(lambda: next(pieces), told.append)  # noqa: B023
+        told.append(yard.store.take_tar(lambda: next(pieces)))  # noqa: B023
     assert [(taken.hashed, taken.written) for taken in told] == [(3, 3), (3, 0)]
 
 

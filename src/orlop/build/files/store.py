@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +42,9 @@ _WRITERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What taking a context has cost: `hashed` files were read for their digests, `written` were new, of `bytes`."""
+    """A context that came in; `hashed` files were read for their digests, `written` of them were new, of `bytes`."""
 
+    manifest: Manifest
     hashed: int = 0
     written: int = 0
     bytes: int = 0
@@ -97,33 +98,35 @@ class ContextStore:
         except FileNotFoundError:
             raise NotFound(f"{digest} of the build's context is gone") from None
 
-    def put(self, digest: Digest | str, read: Read) -> bool:
-        """Take a content; tell whether it was new. Raises `InvalidArgument` if it is another one, and `OSError`."""
+    def put(self, digest: Digest | str, size: int, read: Read) -> bool:
+        """Take a content of `size` bytes; tell whether it was new.
+
+        Raises `InvalidArgument` if it is another one, and `OSError`.
+        """
         hasher, fresh = hashlib.sha256(), self._fresh()
-        size = 0
+        left = size
         try:
             with open(fresh, "xb", buffering=0) as file:
-                while block := read():
+                while left and (block := read()):
                     hasher.update(block)
                     file.write(block)
-                    size += len(block)
-            if f"sha256:{hasher.hexdigest()}" != str(digest):
+                    left -= len(block)
+            if left or f"sha256:{hasher.hexdigest()}" != str(digest):
                 raise InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
             return self._enter(fresh, str(digest), size)
         finally:
             fresh.unlink(missing_ok=True)
 
-    def take_tar(self, read: Read, told: Callable[[Taken], None] = lambda taken: None) -> Manifest:
+    def take_tar(self, read: Read) -> Taken:
         """Take a context that is a tar, compressed or not. Raises `InvalidArgument` for what is none, and `OSError`.
 
-        Owners mean nothing in a context; hard links become files, sockets are left out. `told` learns what it took.
+        Owners mean nothing in a context; hard links become files, sockets are left out.
         """
         start, read = peeked(read, MAGIC_LENGTH)
         taking = _Taking(self, TarReader(decompressed(read, detect(start))))
         try:
             manifest = taking.run()
-            told(Taken(taking.hashed, taking.written, taking.bytes))
-            return manifest
+            return Taken(manifest, taking.hashed, taking.written, taking.bytes)
         finally:
             taking.close()
 

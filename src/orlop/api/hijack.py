@@ -43,7 +43,8 @@ _MAX_BODY = 1 << 20
 _MAX_TAIL = 1 << 20  # what a client may send ahead of the answer before it has to wait
 
 _HIJACKABLE = re.compile(
-    rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)(?:\?[^ ]*)? HTTP/1\.[01]"
+    rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start|orlop/build/kept/[^ ?]+/shell)"
+    rb"(?:\?[^ ]*)? HTTP/1\.[01]"
 )
 _LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\nTransfer-Encoding:[^\r\n]*chunked[^\r\n]*\r\n", re.IGNORECASE)

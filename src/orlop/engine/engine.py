@@ -18,6 +18,7 @@ from typing import Any
 from orlop.build.cache import Cache
 from orlop.engine import reconcile, revival
 from orlop.engine.background import Background
+from orlop.engine.builds.builds import Builds
 from orlop.engine.config import EngineConfig
 from orlop.engine.containers import health
 from orlop.engine.containers.registry import Registry
@@ -57,6 +58,7 @@ class Engine:
     facts: HostFacts
     store: Store
     build_cache: Cache
+    builds: Builds
     images: Images
     uploads: Slots  # layers that are uploaded at once
     fetches: Fetches
@@ -135,6 +137,8 @@ class Engine:
             parts.push_async_callback(self.bridge.close)
         await reconcile.sweep(self)
         parts.push_async_callback(self._background.close)
+        self.builds = await asyncio.to_thread(Builds, self)
+        parts.push_async_callback(self.builds.close)
         parts.callback(health.end_all, self)
         revival.restart_wanted(self)
         self.spawn(asyncio.to_thread(self._compile_seccomp), "compiling the seccomp profile")

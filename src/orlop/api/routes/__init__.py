@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from orlop.api.routes import (
+    build,
     containers,
     execs,
     images,
     missing,
     networks,
     own,
+    own_build,
     plugins,
     prune,
     registries,
@@ -27,9 +29,11 @@ ROUTES = (
     *volumes.ROUTES,
     *networks.ROUTES,
     *prune.ROUTES,
+    *build.ROUTES,
     *plugins.ROUTES,
     *registries.ROUTES,
     *swarm.ROUTES,
     *own.ROUTES,
+    *own_build.ROUTES,
     *missing.ROUTES,
 )

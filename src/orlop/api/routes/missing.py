@@ -13,10 +13,6 @@ _MISSING = """
     HEAD /containers/{id}/archive
     GET /containers/{id}/archive
     PUT /containers/{id}/archive
-    POST /build
-    POST /build/cancel
-    POST /session
-    POST /grpc
     DELETE /networks/{id}
     POST /networks/create
     POST /networks/{id}/connect

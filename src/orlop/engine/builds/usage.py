@@ -127,7 +127,7 @@ class MountShelf:
 
 def shelves(engine: Engine) -> tuple[Shelf, ...]:
     """Return all that the engine's builds keep."""
-    return (StepShelf(engine.build_cache, engine.images),)
+    return (StepShelf(engine.build_cache, engine.images), MountShelf(engine.builds.mounts))
 
 
 async def items_of(engine: Engine) -> list[Item]:

@@ -201,6 +201,14 @@ def test_fields_that_are_no_numbers_are_refused(field: bytes) -> None:
         number(field)
 
 
+def test_the_padding_of_the_last_file_may_be_missing() -> None:
+    data = written([info("f", size=1000)], tarfile.USTAR_FORMAT)
+    for length in (1512, 1513, 1535):  # docker's contexts end like this
+        assert [one.entry.name for one in read(data[:length])] == ["f"]
+    with pytest.raises(TarError, match="unexpected EOF"):
+        read(data[:1511])
+
+
 def test_an_archive_that_is_cut_off_is_an_error_and_one_without_an_end_mark_is_not() -> None:
     data = written([info("f", size=1000)], tarfile.USTAR_FORMAT)
     assert [one.entry.name for one in read(data[:1536])] == ["f"]

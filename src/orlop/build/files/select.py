@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orlop.build.files.trees import Found, Tree
-from orlop.build.graph import CopyFiles
+from orlop.build.graph import CopyFiles, Inline
 from orlop.build.worker import Selected
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats import pathmatch
@@ -46,7 +46,7 @@ class Pick:
 def picks(tree: Tree, action: CopyFiles) -> list[Pick]:
     """Return the sources of an action. Raises `MissingSource`, and `InvalidArgument` for a wrong pattern."""
     chosen: list[Pick] = []
-    for path in action.paths:
+    for path in tree.names("") if isinstance(action.source, Inline) else action.paths:
         before, pivot, after = path.partition("/./")
         plain = f"{before}/{after}" if pivot else path
         wild = pathmatch.has_wildcards(plain)

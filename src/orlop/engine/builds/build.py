@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.build.convert import Missing, convert
+from orlop.build.dockerfile.check import check
 from orlop.build.dockerfile.errors import DockerfileError
 from orlop.build.dockerfile.parser import parse
 from orlop.build.dockerfile.tree import Dockerfile, Range
@@ -27,14 +28,6 @@ from orlop.image.leases import Lease
 
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
-
-try:
-    from orlop.build.dockerfile.check import check
-except ModuleNotFoundError:
-
-    def check(dockerfile: Dockerfile, arguments: Mapping[str, str | None]) -> tuple[Found, ...]:
-        return ()
-
 
 __all__ = ["Build", "checked", "failure"]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orlop.build.failure import BuildFailed
+from orlop.build.files.select import MissingSource
 from orlop.build.graph import BaseImage, Graph, Step
 from orlop.build.progress import Ended, Finished, Output, Progress, Started, Transfer, Warned
 from orlop.build.telling import vertex_of
@@ -87,7 +88,8 @@ class ClassicStream:
                 objects += self._released(shown)
         code = error.code if isinstance(error, BuildFailed) else 0
         detail: Json = {"code": code} if code else {}
-        return [*objects, {"errorDetail": {**detail, "message": error.message}, "error": error.message}]
+        message = _words(error)
+        return [*objects, {"errorDetail": {**detail, "message": message}, "error": message}]
 
     # What a record means for its step
 
@@ -208,6 +210,15 @@ def _keep(shown: _Shown, item: Json, size: int) -> None:
         shown.held.append(item)
     elif before <= HELD:
         shown.held.append(_text(f"\n[output clipped, {HELD >> 20} MiB were held back]\n"))
+
+
+def _words(error: Error) -> str:
+    """Return what is wrong in the classic builder's words, where these are others."""
+    step = error.step if isinstance(error, BuildFailed) else None
+    if step is None or not isinstance(error.__cause__, MissingSource):
+        return error.message
+    where = "" if "--from" in step.text else "file not found in build context or excluded by .dockerignore: "
+    return f"{step.instruction} failed: {where}stat {error.__cause__.path}: file does not exist"
 
 
 def _warnings(warnings: Iterable[Warned]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, aclosing
 from platform import machine
 from typing import TYPE_CHECKING, Any
 
+from orlop.build.dockerfile.outline import outline, targets
 from orlop.build.dockerfile.parser import parse
 from orlop.build.progress import Finished
 from orlop.engine.builds.build import checked
@@ -42,8 +43,6 @@ async def _built(engine: Engine, body: BuildCreate, source: Source, keyring: Key
     request = own_build(body, source.dockerfile, named, machine())
     if request.check or body.call != "build":
         dockerfile = parse(request.dockerfile)
-        from orlop.build.dockerfile.outline import outline, targets
-
         if body.call == "outline":
             yield outline(dockerfile, request.target)
         elif body.call == "targets":

@@ -197,14 +197,22 @@ class TarReader:
         return b"".join(parts)
 
     def _skip(self) -> None:
-        for left in (self._body, self._padding):
-            while left:
-                if not self._chunk:
-                    self._fill()
-                step = min(left, len(self._chunk))
-                self._chunk = self._chunk[step:]
-                left -= step
-        self._body = self._padding = 0
+        """Go to the end of the present file; the padding of the last one may be missing, as in docker's contexts."""
+        while self._body:
+            if not self._chunk:
+                self._fill()
+            self._body -= self._step(self._body)
+        while self._padding:
+            if not self._chunk:
+                self._chunk = memoryview(self._read())
+            self._ended = self._ended or not self._chunk
+            self._padding = 0 if self._ended else self._padding - self._step(self._padding)
+
+    def _step(self, most: int) -> int:
+        """Drop what is at hand, `most` bytes of it; return how many they were."""
+        step = min(most, len(self._chunk))
+        self._chunk = self._chunk[step:]
+        return step
 
     def _fill(self) -> None:
         self._chunk = memoryview(self._read())

@@ -312,12 +312,16 @@ async def test_a_context_is_taken_once(yard: Yard) -> None:
     [
         (member("a", b"x"), member("a/b", b"y")),
         (member("l", kind=LNK, linkname="missing"),),
-        (member("../x", b"y"),),
     ],
 )
 async def test_contexts_that_make_no_sense_are_refused(yard: Yard, members: tuple[Member, ...]) -> None:
     with pytest.raises(InvalidArgument):
         yard.context(*members)
+
+
+async def test_names_that_lead_out_of_a_context_stay_at_its_root(yard: Yard) -> None:
+    taken = yard.context(member("../foo", b"x"), member("/bar", b"y"), member("a/../../baz", b"z"))
+    assert [item.path for item in taken.items] == ["bar", "baz", "foo"]
 
 
 async def test_what_is_no_tar_is_refused(yard: Yard) -> None:

@@ -293,7 +293,7 @@ class _Taking:
         self._threads.clear()
 
     def _take(self, entry: Entry) -> None:
-        path = normalized(entry.name)
+        path = normalized(f"/{entry.name}")  # what leads out of the context stays at its root
         if not path or entry.kind is Kind.OTHER:
             return
         self._make_parents(path, entry.mtime)
@@ -308,7 +308,7 @@ class _Taking:
             case Kind.FILE:
                 item = self._file(entry, path, mode, mtime)
             case Kind.LINK:
-                target = self._items.get(normalized(entry.linkname))
+                target = self._items.get(normalized(f"/{entry.linkname}"))
                 if target is None or target.kind is Kind.DIRECTORY:
                     raise InvalidArgument(f"invalid hard link {entry.name!r} -> {entry.linkname!r} in the context")
                 item = Item(

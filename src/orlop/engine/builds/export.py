@@ -47,6 +47,7 @@ async def export(
     if isinstance(base, BaseImage):
         record = replace(record, parent=base.image_id)
     await engine.images.add([(record, names)], tagged=True)
+    publish(engine, "create", record.id, record.id)
     for name in names:
         publish(engine, "tag", record.id, name.familiar())
     report(Ended(vertex=VERTEX, time=time.time_ns(), bytes=record.size, result=record.id))

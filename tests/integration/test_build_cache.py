@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import msgspec
 import pytest
 
 from orlop.build.cache import Cache
+from orlop.build.files.store import ContextStore
 from orlop.build.graph import BaseImage, CopyFiles, Graph, Input, Node, Scratch
 from orlop.build.last_builds import LastBuilds
 from orlop.build.policy import BuilderGC, GCRule
@@ -25,6 +27,7 @@ from orlop.build.progress import Ended, Progress, Report
 from orlop.build.request import BuildRequest
 from orlop.build.solver import Solved, Solver
 from orlop.build.worker import ExecJob, FilesJob, FileSystem, Made, Selected, Sink
+from orlop.engine.builds.cache_mounts import CacheMounts
 from orlop.engine.builds.prune import collect, prune
 from orlop.engine.builds.usage import cache_usage, items_of
 from orlop.engine.images.remove import take_away
@@ -125,6 +128,9 @@ class BuildLab:
         engine.checking = asyncio.Lock()
         engine.config = SimpleNamespace(data_root=self.root, builder_gc=BuilderGC())
         engine.volumes = SimpleNamespace(list=list)
+        mounts = CacheMounts(self.root / "build/mounts", self.lab.images.scratch)
+        store = ContextStore(self.root / "build/context", self.lab.images.scratch)
+        engine.builds = SimpleNamespace(mounts=mounts, contexts=SimpleNamespace(store=store))
         engine.snapshots = SimpleNamespace(strays=lambda known: [], claimed=set)
         self.images = self.lab.images
         self.worker = RealWorker(self.images)
@@ -274,6 +280,24 @@ async def test_the_cache_is_collected_by_the_rules_of_the_configuration(lab: Bui
     lab.engine.config.builder_gc = BuilderGC(enabled=False, policy=(GCRule(all=True),))
     await collect(lab.engine)
     assert len(lab.cache) == 1
+
+
+async def test_contexts_and_cache_mounts_are_parts_of_the_cache(lab: BuildLab) -> None:
+    builds = lab.engine.builds
+    taken = builds.contexts.store.take_tar(io.BytesIO(tree({"a": b"a" * 9000, "b/c": b"c"})).read)
+    held = builds.contexts.store.hold(taken.manifest)
+    async with builds.mounts.entered("k" * 64, "pip", "shared", lambda place: None) as place:
+        (place / "wheel").write_bytes(b"w" * 9000)
+        (mount,) = await cache_usage(lab.engine)
+        assert (mount["Type"], mount["Description"], mount["InUse"]) == ("exec.cachemount", "cached mount pip", True)
+        assert await pruned(lab, all=True) == (0, 0)
+    held.release()
+    rows = {row["Type"]: row for row in await cache_usage(lab.engine)}
+    assert rows["source.local"]["Description"] == "local source: 2 files"
+    assert {len(row["ID"]) for row in rows.values()} == {25}
+    assert await pruned(lab) == (2, sum(row["Size"] for row in rows.values()))
+    assert builds.contexts.store.missing(taken.manifest) == sorted(taken.manifest.digests)
+    assert await cache_usage(lab.engine) == []
 
 
 async def test_a_blob_that_is_exchanged_for_a_push_is_exchanged_in_the_cache(lab: BuildLab) -> None:

@@ -29,7 +29,7 @@ from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect, pe
 from orlop.image.scratch import Scratch
 from orlop.linux.proc import boot_id
 
-__all__ = ["ContextStore", "Lease", "Taken"]
+__all__ = ["ContextStore", "Lease", "Loose", "Taken"]
 
 _SMALL = 1 << 20  # bytes of a file that is looked at before it is written
 _MOST_ENTRIES = 2_000_000
@@ -48,6 +48,15 @@ class Taken:
     hashed: int = 0
     written: int = 0
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A content that nobody uses: `size` is bytes on the disk, `used_at` ns."""
+
+    digest: str
+    size: int
+    used_at: int
 
 
 class Lease:
@@ -143,6 +152,24 @@ class ContextStore:
                 freed += self._sizes.pop(digest)
                 self._used.pop(digest, None)
             return freed
+
+    def loose(self) -> list[Loose]:
+        """Return what nobody uses at present, and could be dropped."""
+        with self._lock:
+            found = [(digest, self._used.get(digest, 0)) for digest in self._sizes if not self._holds[digest]]
+        return [Loose(digest, _allocated(self._place(digest)), int(used * 1e9)) for digest, used in found]
+
+    def drop(self, digests: Iterable[str]) -> int:
+        """Remove contents, but what somebody uses again; return the bytes that the disk got back."""
+        freed = 0
+        with self._lock:
+            for digest in digests:
+                if digest in self._sizes and not self._holds[digest]:
+                    freed += _allocated(self._place(digest))
+                    self._place(digest).unlink(missing_ok=True)
+                    del self._sizes[digest]
+                    self._used.pop(digest, None)
+        return freed
 
     def materialize(self, manifest: Manifest, path: str) -> Path:
         """Make a directory or file of what `path` of a context is; the caller discards it. Raises `NotFound`."""
@@ -256,6 +283,13 @@ class ContextStore:
                 if self._holds[digest] <= 0:
                     del self._holds[digest]
         self.collect()
+
+
+def _allocated(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 class _Taking:

@@ -8,13 +8,15 @@ an image has it too, it is *shared*, and counts for the image.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orlop.build.cache import Cache, names_of_step
+from orlop.build.files.store import ContextStore, Loose
 from orlop.build.policy import Item
 from orlop.engine.builds.cache_mounts import CacheMounts
-from orlop.formats.duration import format_rfc3339
+from orlop.formats.duration import SECOND, format_rfc3339
 from orlop.formats.identity import chain_ids
 from orlop.image.collect import names_of
 from orlop.image.images import Images
@@ -25,7 +27,17 @@ from orlop.model.record import BuildStepRecord
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["MountShelf", "Shelf", "StepShelf", "cache_usage", "item_json", "items_of", "only_cached", "shelves"]
+__all__ = [
+    "ContextShelf",
+    "MountShelf",
+    "Shelf",
+    "StepShelf",
+    "cache_usage",
+    "item_json",
+    "items_of",
+    "only_cached",
+    "shelves",
+]
 
 Json = dict[str, Any]
 
@@ -108,7 +120,7 @@ class MountShelf:
     async def items(self) -> list[Item]:
         return [
             Item(
-                id=mount.name,
+                id=_hashed(mount.name),
                 kind="exec.cachemount",
                 description=f"cached mount {mount.id}",
                 size=mount.size,
@@ -121,13 +133,51 @@ class MountShelf:
         ]
 
     async def remove(self, ids: Collection[str]) -> int:
-        found = {item.id: item.size for item in await self.items()}
-        return sum(found[name] for name in ids if name in found and self._mounts.remove(name))
+        mounts = await asyncio.to_thread(self._mounts.all)
+        return sum(mount.size for mount in mounts if _hashed(mount.name) in ids and self._mounts.remove(mount.name))
+
+
+class ContextShelf:
+    """Files of contexts that no build uses, those together that were used together."""
+
+    def __init__(self, store: ContextStore) -> None:
+        self._store = store
+
+    async def items(self) -> list[Item]:
+        return [
+            Item(
+                id=id,
+                kind="source.local",
+                description=f"local source: {len(files)} files",
+                size=sum(file.size for file in files),
+                created_at=files[0].used_at,
+                used_at=files[0].used_at,
+                uses=1,
+            )
+            for id, files in (await asyncio.to_thread(self._by_use)).items()
+        ]
+
+    async def remove(self, ids: Collection[str]) -> int:
+        def drop() -> int:
+            found = self._by_use()
+            return self._store.drop([file.digest for id in ids if id in found for file in found[id]])
+
+        return await asyncio.to_thread(drop)
+
+    def _by_use(self) -> dict[str, list[Loose]]:
+        groups: dict[str, list[Loose]] = {}
+        for file in self._store.loose():
+            groups.setdefault(_hashed(f"context {file.used_at // SECOND}"), []).append(file)
+        return groups
 
 
 def shelves(engine: Engine) -> tuple[Shelf, ...]:
     """Return all that the engine's builds keep."""
-    return (StepShelf(engine.build_cache, engine.images), MountShelf(engine.builds.mounts))
+    return (
+        StepShelf(engine.build_cache, engine.images),
+        MountShelf(engine.builds.mounts),
+        ContextShelf(engine.builds.contexts.store),
+    )
 
 
 async def items_of(engine: Engine) -> list[Item]:
@@ -167,3 +217,7 @@ def only_cached(engine: Engine) -> int:
 
 def _id(record: BuildStepRecord) -> str:
     return record.key.rpartition(":")[2][:_ID_LENGTH]
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:_ID_LENGTH]

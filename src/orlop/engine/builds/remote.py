@@ -33,10 +33,11 @@ _MAX_FILES = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What was fetched: a context, or the text of a Dockerfile."""
+    """What was fetched: a context, or the text of a Dockerfile. `whole` says that nobody left out what is ignored."""
 
     manifest: Manifest
     dockerfile: bytes | None = None
+    whole: bool = False
 
 
 class _Silent:
@@ -59,7 +60,7 @@ async def fetch_remote(engine: Engine, address: str) -> Remote:
     if git is not None:
         directory = await checkout(git_input(git), scratch)
         try:
-            return Remote(await asyncio.to_thread(_manifest, store, directory))
+            return Remote(await asyncio.to_thread(_manifest, store, directory), whole=True)
         finally:
             scratch.discard(directory)
     if not address.startswith(("http://", "https://")):

@@ -49,11 +49,11 @@ async def classic_source(
         remote = await fetch_remote(engine, asked.remote)
         if remote.dockerfile is not None:
             return _only_dockerfile(contexts.store, remote.dockerfile, stack)
-        manifest = remote.manifest
+        manifest, whole = remote.manifest, remote.whole
     else:
-        manifest = (await contexts.take_tar(body)).manifest if body is not None else Manifest(())
+        manifest, whole = (await contexts.take_tar(body)).manifest if body is not None else Manifest(()), False
     stack.callback(contexts.store.hold(manifest).release)
-    return await asyncio.to_thread(_classic, contexts.store, manifest, asked.path, stack)
+    return await asyncio.to_thread(_classic, contexts.store, manifest, asked.path, whole, stack)
 
 
 async def own_source(engine: Engine, body: BuildCreate, stack: ExitStack) -> Source:
@@ -81,9 +81,12 @@ async def own_source(engine: Engine, body: BuildCreate, stack: ExitStack) -> Sou
 # The Dockerfile
 
 
-def _classic(store: ContextStore, manifest: Manifest, path: str, stack: ExitStack) -> Source:
+def _classic(store: ContextStore, manifest: Manifest, path: str, whole: bool, stack: ExitStack) -> Source:
     path, text = _dockerfile(store, manifest, path)
-    manifest = _without_listed(store, manifest, path, stack)
+    if whole:
+        manifest = _filtered(store, manifest, path, None)
+    else:
+        manifest = _without_listed(store, manifest, path, stack)
     return Source(text, DEFAULT_NAME if _MADE_UP.fullmatch(path) else path, {"": manifest})
 
 

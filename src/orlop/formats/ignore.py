@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orlop.errors import InvalidArgument
 from orlop.formats import pathmatch, regexp
@@ -18,14 +18,25 @@ __all__ = ["Ignore"]
 _KNOWN_DIRECTORIES = 4096
 _STEP = re.compile(r"\*\*/?|\*|\?|\\.?|[^*?\\]", re.DOTALL)
 _WILD = re.compile(r"[*?\[\\]")
+_SPECIAL = re.compile(r"[.+()|{}$]")
 
 
 class Ignore:
-    """The patterns of one file. Paths are relative, with slashes. Raises `InvalidArgument` for a wrong pattern."""
+    """The patterns of one file. Paths are relative, with slashes. Raises `InvalidArgument` for a wrong pattern.
+
+    All patterns together are held against a path once; what its directory has come to is kept.
+    """
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(_Pattern(text) for text in patterns if text.strip())
-        self._directories: dict[str, tuple[bool, ...]] = {}
+        self._exact: dict[str, list[int]] = {}
+        self._wild = [place for place, pattern in enumerate(self.patterns) if pattern.expression]
+        self._expressions = _together([self.patterns[place].expression for place in self._wild])
+        for place, pattern in enumerate(self.patterns):
+            if not pattern.expression:
+                self._exact.setdefault(pattern.text, []).append(place)
+        self._exceptions = [pattern for pattern in self.patterns if pattern.exception]
+        self._directories: dict[str, tuple[int, ...]] = {"": ()}
 
     @classmethod
     def parse(cls, text: str) -> Ignore:
@@ -38,54 +49,55 @@ class Ignore:
 
     def ignored(self, path: str) -> bool:
         """Tell whether `path` is left out."""
-        if not self.patterns:
-            return False
-        return self._result(self._matches(path))
+        return bool(self.patterns) and self._left_out(self._met(path))
 
     def prunes(self, directory: str) -> bool:
         """Tell whether nothing below `directory` can be in the context: it is left out, and nothing takes back in."""
         inside = f"{directory}/"
-        return self.ignored(directory) and not any(
-            pattern.exception and pattern.may_match_below(inside) for pattern in self.patterns
-        )
+        return self.ignored(directory) and not any(pattern.may_match_below(inside) for pattern in self._exceptions)
 
-    def _matches(self, path: str) -> tuple[bool, ...]:
-        """Tell for each pattern whether it matches `path` or a directory that it is in."""
-        parent = path.rpartition("/")[0]
-        above = self._above(parent) if parent else (False,) * len(self.patterns)
-        found: list[bool] = []
+    def _left_out(self, met: tuple[int, ...]) -> bool:
+        return bool(met) and not self.patterns[met[-1]].exception
+
+    def _met(self, path: str) -> tuple[int, ...]:
+        """Return the places of the patterns that mean `path` or a directory that it is in, in order."""
+        above = self._above(path.rpartition("/")[0])
+        found = self._found(path)
+        if not found:
+            return above
+        met: list[int] = []
         left_out = False
-        for pattern, matched in zip(self.patterns, above, strict=True):
-            # A pattern that could change nothing is not asked, and has not matched for what is below either.
-            matched = matched or (pattern.exception is left_out and pattern.matches(path))
-            found.append(matched)
-            if matched:
-                left_out = not pattern.exception
-        return tuple(found)
+        for place in sorted({*above, *found}):
+            exception = self.patterns[place].exception
+            # One that could change nothing is not asked, and does not count for what is below either: as Docker.
+            if exception is left_out or place in above:
+                met.append(place)
+                left_out = not exception
+        return tuple(met)
 
-    def _above(self, directory: str) -> tuple[bool, ...]:
+    def _found(self, path: str) -> list[int]:
+        """Return the places of the patterns that mean exactly this path."""
+        found = self._exact.get(path, [])
+        if self._expressions is not None and (places := self._expressions.found(path)):
+            return [*found, *(self._wild[place] for place in places)]
+        return found
+
+    def _above(self, directory: str) -> tuple[int, ...]:
         known = self._directories.get(directory)
         if known is None:
             if len(self._directories) >= _KNOWN_DIRECTORIES:
-                self._directories.clear()
+                self._directories = {"": ()}
             pending = [directory]
-            while (parent := pending[-1].rpartition("/")[0]) and parent not in self._directories:
+            while (parent := pending[-1].rpartition("/")[0]) not in self._directories:
                 pending.append(parent)
             for path in reversed(pending):
-                known = self._directories[path] = self._matches(path)
+                known = self._directories[path] = self._met(path)
         assert known is not None  # the last one that was looked at
         return known
 
-    def _result(self, matches: tuple[bool, ...]) -> bool:
-        left_out = False
-        for pattern, matched in zip(self.patterns, matches, strict=True):
-            if matched:
-                left_out = not pattern.exception
-        return left_out
-
 
 class _Pattern:
-    """One line. `exception` says that it takes back in."""
+    """One line. `exception` says that it takes back in; `expression` is "" where it means just one path."""
 
     def __init__(self, text: str) -> None:
         text = posixpath.normpath(text.strip())
@@ -97,18 +109,7 @@ class _Pattern:
             pathmatch.match(self.text, ".")
         except pathmatch.BadPattern as error:
             raise InvalidArgument(str(error)) from None
-        self._expression = _expression(self.text)
-
-    def matches(self, path: str) -> bool:
-        """Tell whether the pattern means exactly this path."""
-        if self._expression:
-            return regexp.found(self._expression, path)
-        if self.text.startswith("**"):
-            rest = self.text[2:]
-            return path.endswith(rest) or path == rest.removeprefix("/")
-        if self.text.endswith("**"):
-            return path.startswith(self.text[:-2])
-        return path == self.text
+        self.expression = _expression(self.text)
 
     def may_match_below(self, inside: str) -> bool:
         """Tell whether something below a directory (with its slash) may match."""
@@ -117,11 +118,24 @@ class _Pattern:
         return head.startswith(inside) or (wild is not None and inside.startswith(head))
 
 
+def _together(expressions: Sequence[str]) -> regexp.Several | None:
+    if not expressions:
+        return None
+    try:
+        return regexp.Several(expressions)
+    except regexp.BadExpression as error:
+        raise InvalidArgument(f"syntax error in pattern: {error}") from None
+
+
 def _expression(text: str) -> str:
-    """Return the regular expression of a pattern, "" where comparing its literal part is enough."""
-    literal = text.removeprefix("**") if text.startswith("**") else text.removesuffix("**")
-    if not _WILD.search(literal):
+    """Return the regular expression of a pattern, "" for one that means just one path."""
+    if not _WILD.search(text):
         return ""
+    if text.startswith("**") and not _WILD.search(text[2:]):  # which means a slash, too
+        rest = text[2:]
+        return f"(?:^|/){_literal(rest[1:])}$" if rest.startswith("/") else f"{_literal(rest)}$"
+    if text.endswith("**") and not _WILD.search(text[:-2]):
+        return f"^{_literal(text[:-2])}"
     parts = []
     for step in _STEP.finditer(text):
         part = step[0]
@@ -134,8 +148,12 @@ def _expression(text: str) -> str:
         elif part in "[]" or part.startswith("\\"):
             parts.append(part)
         else:
-            parts.append("\\" + part if part in ".+()|{}$" else part)
+            parts.append(_literal(part))
     return f"^{''.join(parts)}$"
+
+
+def _literal(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def _cleaned(line: str) -> str:

@@ -2,6 +2,7 @@
 
 ``*`` is any text without a slash, ``?`` a character that is none, ``[a-z]`` and ``[^a-z]`` one of a class; a backslash
 takes the next character as it is. The whole name has to match. Time grows with the product of both lengths at most.
+As in Go 1.16 and later, what is wrong behind a ``*`` is seen only if all before it has matched.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ _Pattern = Sequence[_One | None]
 
 
 def match(pattern: str, name: str) -> bool:
-    """Tell whether `name` matches the whole `pattern`. Raises `BadPattern`, whatever the name is."""
-    tokens = _tokens(pattern)
+    """Tell whether `name` matches the whole `pattern`. Raises `BadPattern`."""
+    tokens, wrong = _tokens(pattern)
+    if wrong and not tokens:
+        raise BadPattern
     at = position = 0
     star, resumed = -1, 0  # the last ``*``, and what it leaves to the rest
     while position < len(name):
@@ -48,6 +51,8 @@ def match(pattern: str, name: str) -> bool:
         if at < len(tokens) and token is _MANY:
             star, resumed = at, position
             at += 1
+            if wrong and at == len(tokens):
+                raise BadPattern
         elif token is not None and token.takes(name[position]):
             at += 1
             position += 1
@@ -56,7 +61,10 @@ def match(pattern: str, name: str) -> bool:
             at, position = star + 1, resumed
         else:
             return False
-    return all(token is _MANY for token in tokens[at:])
+    matched = all(token is _MANY for token in tokens[at:])
+    if matched and wrong:
+        raise BadPattern
+    return matched
 
 
 def has_wildcards(pattern: str) -> bool:
@@ -65,20 +73,27 @@ def has_wildcards(pattern: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _tokens(pattern: str) -> _Pattern:
+def _tokens(pattern: str) -> tuple[_Pattern, bool]:
+    """Return the tokens of a pattern; True with those up to a ``*`` behind which something is wrong."""
     tokens: list[_One | None] = []
     chars = iter(pattern)
-    for char in chars:
-        if char == "*":
-            tokens.append(_MANY)
-        elif char == "?":
-            tokens.append(_One((), negated=True, wild=True))
-        elif char == "[":
-            tokens.append(_class(chars))
-        else:
-            literal = _escaped(char, chars)
-            tokens.append(_One(((literal, literal),)))
-    return tuple(tokens)
+    try:
+        for char in chars:
+            tokens.append(_MANY if char == "*" else _token(char, chars))
+    except BadPattern:
+        while tokens and tokens[-1] is not _MANY:
+            tokens.pop()
+        return tuple(tokens), True
+    return tuple(tokens), False
+
+
+def _token(char: str, chars: Iterator[str]) -> _One:
+    if char == "?":
+        return _One((), negated=True, wild=True)
+    if char == "[":
+        return _class(chars)
+    literal = _escaped(char, chars)
+    return _One(((literal, literal),))
 
 
 def _escaped(char: str, chars: Iterator[str]) -> str:

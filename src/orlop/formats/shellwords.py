@@ -27,12 +27,13 @@ _RAW_WORD = re.compile(r"""(?:[^\s'"\\]|\\.?|'[^']*(?:'|$)|"(?:[^"\\]|\\.?)*(?:"
 class Expanded:
     """An expanded word: as one text, and as the words that white space outside of quotes parts.
 
-    `unset` are the names that were used and have no value.
+    `unset` are the names that were used and have no value, `used` those that have one.
     """
 
     text: str
     words: tuple[str, ...]
     unset: frozenset[str]
+    used: frozenset[str] = frozenset()
 
 
 def expanded(text: str, variables: Mapping[str, str], *, escape: str = "\\", quotes: bool = True) -> Expanded:
@@ -42,7 +43,7 @@ def expanded(text: str, variables: Mapping[str, str], *, escape: str = "\\", quo
         result = reader.until("")
     except _Wrong as wrong:
         raise InvalidArgument(f"failed to process {json.dumps(text, ensure_ascii=False)}: {wrong}") from None
-    return Expanded(result.text(), result.words(), frozenset(reader.unset))
+    return Expanded(result.text(), result.words(), frozenset(reader.unset), frozenset(reader.used))
 
 
 def split_words(text: str, variables: Mapping[str, str]) -> list[str]:
@@ -115,6 +116,7 @@ class _Reader:
 
     def __init__(self, text: str, variables: Mapping[str, str], escape: str, quotes: bool) -> None:
         self.unset: set[str] = set()
+        self.used: set[str] = set()
         self._text = text
         self._variables = variables
         self._escape = escape
@@ -168,6 +170,7 @@ class _Reader:
     def _single_quoted(self, pattern: bool) -> str:
         end = self._text.find("'", self._at)
         if end < 0:
+            self._at = len(self._text) + 1
             raise _Wrong("unexpected end of statement while looking for matching single-quote")
         part, self._at = self._text[self._at : end], end + 1
         return part.replace(self._escape, self._escape * 2) if pattern else part
@@ -219,9 +222,10 @@ class _Reader:
     def _chosen(self, name: str, value: str | None, modifier: str) -> str:
         if not modifier:
             raise _Wrong("syntax error: missing '}'")
-        if modifier[-1:] not in ("-", "+", "?"):
+        known = modifier[-1] in "-+?"
+        word = self._inner("}") if known or (modifier[0] == ":" and modifier[-1] not in "#%") else ""
+        if not known:
             raise _Wrong(f"unsupported modifier ({modifier}) in substitution")
-        word = self._inner("}")
         if modifier[-1] == "-":
             return word if value is None else value
         if modifier[-1] == "+":
@@ -251,7 +255,7 @@ class _Reader:
         try:
             return self.until(stop, raw=raw, pattern=pattern).text()
         except _Wrong:
-            if self._at <= len(self._text):
+            if self._at < len(self._text):
                 raise
             missing = "'}'" if stop == "}" else "'/' in ${}"
             raise _Wrong(f"syntax error: missing {missing}") from None
@@ -272,8 +276,7 @@ class _Reader:
 
     def _value(self, name: str) -> str | None:
         value = self._variables.get(name)
-        if value is None:
-            self.unset.add(name)
+        (self.unset if value is None else self.used).add(name)
         return value
 
 

@@ -51,6 +51,9 @@ from orlop.formats.ignore import Ignore
         ("a\n!a\na/b", "a/c", False),
         ("**\n!src/**\nsrc/tmp", "src/main.py", False),
         ("**\n!src/**\nsrc/tmp", "src/tmp/x", True),
+        ("b\n!b/?/[^b]\n?", "b/a/c", False),  # the last line did not count for b, which was left out already
+        ("a$\n**/b$", "x/b$/c", True),
+        ("*", "a\udcff", True),
     ],
 )
 def test_the_last_line_that_speaks_of_a_file_counts(text: str, path: str, ignored: bool) -> None:
@@ -58,7 +61,13 @@ def test_the_last_line_that_speaks_of_a_file_counts(text: str, path: str, ignore
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[", "syntax error in pattern"), ("a\n!", 'illegal exclusion pattern: "!"')]
+    ("text", "message"),
+    [
+        ("[", "syntax error in pattern"),
+        ("a*[", "syntax error in pattern"),
+        ("a*b" * 100_000, "syntax error in pattern"),
+        ("a\n!", 'illegal exclusion pattern: "!"'),
+    ],
 )
 def test_wrong_lines_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message.replace("!", ".")):
@@ -84,6 +93,14 @@ def test_directories_are_entered_only_where_something_can_be_in_the_context(
     text: str, directory: str, prunes: bool
 ) -> None:
     assert Ignore.parse(text).prunes(directory) is prunes
+
+
+def test_thousands_of_lines_take_no_time() -> None:
+    ignore = Ignore.parse(
+        "\n".join([*(f"**/*.x{number}" for number in range(3000)), *(f"d{n}/f" for n in range(9000))])
+    )
+    assert [path for n in range(2000) if not ignore.ignored(path := f"d{n}/e/f.x{n}")] == []
+    assert ignore.ignored("d8999/f/g")
 
 
 LINES = st.lists(st.text(alphabet="ab/*!?", min_size=1, max_size=6), max_size=5)

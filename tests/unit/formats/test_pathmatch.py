@@ -42,10 +42,17 @@ def test_names_match(pattern: str, name: str, matches: bool) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["[]a]", "[-]", "[x-]", "[-x]", "[a-b-c]", "[", "[^", "[^bc", "a[", "a\\", "[\\"])
-def test_wrong_patterns_are_refused_whatever_the_name(pattern: str) -> None:
+def test_wrong_patterns_are_refused(pattern: str) -> None:
     for name in ("", "a", "zzz"):
         with pytest.raises(BadPattern, match="syntax error in pattern"):
             match(pattern, name)
+
+
+def test_what_is_wrong_behind_a_star_is_seen_where_all_before_it_matches() -> None:
+    assert match("a*[", "b") is False
+    for name in ("a", "ab"):
+        with pytest.raises(BadPattern):
+            match("a*[", name)
 
 
 @given(st.text(alphabet="ab*?", max_size=8), st.text(alphabet="ab", max_size=10))

@@ -75,8 +75,10 @@ def test_quotes_of_heredocs_are_their_own() -> None:
     assert expanded('it\'s "$A" \\$A', VARIABLES, quotes=False).text == 'it\'s "1" $A'
 
 
-def test_names_without_a_value_are_told() -> None:
-    assert expanded("$A $B ${C:-$D} '$E'", VARIABLES).unset == {"B", "C", "D"}
+def test_names_that_were_used_are_told() -> None:
+    result = expanded("$A $B ${C:-$D} '$E' ${EMPTY+$PATH}", VARIABLES)
+    assert result.unset == {"B", "C", "D"}
+    assert result.used == {"A", "EMPTY", "PATH"}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,10 @@ def test_names_without_a_value_are_told() -> None:
         ("${X?}", "X: is not allowed to be unset"),
         ("${EMPTY:?say so}", "EMPTY: say so"),
         ("${A:=1}", "unsupported modifier (:=) in substitution"),
+        ("${A:#1}", "unsupported modifier (:#) in substitution"),
+        ("${A:=${}", "syntax error: bad substitution"),
         ("${A", "syntax error: missing '}'"),
+        ("${A:-'x}", "syntax error: missing '}'"),
         ("${A/b", "syntax error: missing '/' in ${}"),
         ("${}", "syntax error: bad substitution"),
         (r"${A#\b}", "invalid pattern (\\b) in substitution: invalid escape '\\b'"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from orlop.build.convert.errors import ConversionError, located
-from orlop.build.convert.expansion import Expander
+from orlop.build.dockerfile.expand import Expander
 from orlop.build.dockerfile.tree import Arg, Dockerfile, Instruction, Pair
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument

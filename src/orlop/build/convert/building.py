@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from orlop.build.convert.arguments import Scope
 from orlop.build.convert.base import DEFAULT_PATH, Nodes, Outside, Start
-from orlop.build.convert.expansion import Expander
 from orlop.build.convert.names import Draft, upper_first
 from orlop.build.convert.stages import Bound, Source, StagePlan
+from orlop.build.dockerfile.expand import Expander
 from orlop.build.graph import Context, History, Json, Node, NodeFiles
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument
@@ -77,7 +77,7 @@ class Building:
 
     def expand_heredoc(self, text: str) -> str:
         """Expand the variables of a heredoc, whose quotes are its own."""
-        return self.around.expander.heredoc(text, self.variables)
+        return self.around.expander.heredoc(text, self.variables).text
 
     def expand_words(self, text: str) -> tuple[str, ...]:
         """Expand a word that may become several."""

@@ -14,10 +14,10 @@ from orlop.build.convert.base import Nodes, Outside
 from orlop.build.convert.building import Building, Surroundings, begin, begin_from
 from orlop.build.convert.copy import copy
 from orlop.build.convert.errors import ConversionError, located
-from orlop.build.convert.expansion import Expander
 from orlop.build.convert.run import run
 from orlop.build.convert.stages import SCRATCH, Bound, StagePlan, Stages, arrange
 from orlop.build.dockerfile import tree
+from orlop.build.dockerfile.expand import Expander
 from orlop.build.graph import Graph, ImageInfo, ImageWanted, Step, Target
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from orlop.build.convert.base import Outside
 from orlop.build.convert.errors import located
-from orlop.build.convert.expansion import Expander
 from orlop.build.convert.stages import Bound, Source, StagePlan, Stages
+from orlop.build.dockerfile.expand import Expander
 from orlop.build.dockerfile.parser import parse_instruction
 from orlop.build.dockerfile.tree import Range
 from orlop.build.graph import ImageWanted

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from orlop.build.convert import mounts
 from orlop.build.convert.arguments import Scope
 from orlop.build.convert.errors import ConversionError, located
-from orlop.build.convert.expansion import Expander
 from orlop.build.dockerfile import tree
+from orlop.build.dockerfile.expand import Expander
 from orlop.build.dockerfile.suggest import suggested
 from orlop.errors import InvalidArgument
 from orlop.formats.platform import Platform

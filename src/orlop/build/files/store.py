@@ -242,8 +242,6 @@ class ContextStore:
             self._scratch.discard(self._path)
             self._path.mkdir(mode=0o700)
             mark.write_text(boot_id())
-        for number in range(256):
-            (self._path / f"{number:02x}").mkdir(exist_ok=True)
         for directory in self._path.iterdir():
             if not directory.is_dir():
                 if directory.name.startswith("new-"):
@@ -265,7 +263,12 @@ class ContextStore:
     def _enter(self, fresh: Path, digest: str, size: int) -> bool:
         with self._lock:
             new = digest not in self._sizes
-            os.rename(fresh, self._place(digest))
+            place = self._place(digest)
+            try:
+                os.rename(fresh, place)
+            except FileNotFoundError:  # the first with this beginning
+                place.parent.mkdir(exist_ok=True)
+                os.rename(fresh, place)
             self._sizes[digest], self._used[digest] = size, time.time()
             return new
 

@@ -65,10 +65,12 @@ def changes(
     now: Mapping[str, str],
     last_files: Mapping[str, FileList],
     files: Mapping[str, FileList],
+    base: str = "",
 ) -> tuple[Change, ...]:
     """Return which inputs of a step differ: its `Key.parts`, and the lists of files by their labels, where there are.
 
-    At most a hundred are told, and then how many more there are.
+    `base` is what the step stands on: an image's reference, or the text of the step before. At most a hundred are told,
+    and then how many more there are.
     """
     found: list[Change] = []
     more = 0
@@ -82,7 +84,7 @@ def changes(
             found += differing or [Change(what="file", name=label, old=old, new=new)]
             more += left_out
         elif len(found) < _MOST:
-            found.append(Change(what=sort, name=label, old=old, new=new))
+            found.append(Change(what=sort, name=base if sort == "base" else label, old=old, new=new))
         else:
             more += 1
     if more:

@@ -43,8 +43,9 @@ class Explaining:
         self._steps: dict[int, StepTrace] = {}
         self._lists: dict[str, FileList] = {}
 
-    async def why(self, step: Step, key: Key, contents: Contents) -> tuple[str, tuple[Change, ...]]:
-        """Return why a step has to be carried out, and which of its inputs have changed since the last build."""
+    async def why(self, step: Step, key: Key, contents: Contents, base: str) -> tuple[str, tuple[Change, ...]]:
+        """Return why a step has to be carried out, and which of its inputs have changed since the last build. `base`
+        says what it stands on."""
         last = (await self._asked()).find(step)
         why = reason(step, key, last)
         if why != "changed" or last is None:
@@ -52,7 +53,7 @@ class Explaining:
         differing = [label for label, digest in contents.lists.items() if last.files.get(label, digest) != digest]
         before = await asyncio.to_thread(self._files, {label: last.files[label] for label in differing})
         now = {label: contents.files[label] for label in differing if label in contents.files}
-        return why, await asyncio.to_thread(changes, last.parts, key.parts, before, now)
+        return why, await asyncio.to_thread(changes, last.parts, key.parts, before, now, printable(base))
 
     def note(self, step: Step, key: Key, contents: Contents) -> None:
         """Note what a step that is done was made of."""

@@ -42,8 +42,9 @@ class Began(_Record, frozen=True, kw_only=True):
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An input that differs from the last build's: `what` is its sort (``file``, ``argument``, ``base``,
-    ``instruction``, ``mount``, ``environment``, ``user``, ``directory``, ``option``), `name` which one of that sort;
-    `old` and `new` are "" where there was, or is, none."""
+    ``instruction``, ``mount``, ``environment``, ``user``, ``directory``, ``option``), `name` which one of that sort
+    (of a base: the image's reference, or the text of the step before); `old` and `new` are "" where there was, or is,
+    none."""
 
     what: str
     name: str = ""

@@ -164,7 +164,8 @@ class Solving:
             telling.cached(record)
             return record
         if step is not None:
-            telling.why(key, *await self._explaining.why(step, keyed.key, keyed.contents))
+            why = await self._explaining.why(step, keyed.key, keyed.contents, self._called(node.base))
+            telling.why(key, *why)
         record = await self._shared.flights.take(
             key,
             lambda lease, sink: self._make(node, base, key, step, lease, sink),
@@ -176,6 +177,13 @@ class Solving:
         cache.use(self.use, key, time.time_ns())
         telling.made(record)
         return record
+
+    def _called(self, index: int) -> str:
+        """Return what a node is called where it is told that it changed."""
+        node = self._graph.nodes[index]
+        if isinstance(node, BaseImage):
+            return node.reference
+        return self._steps[index].text if index in self._steps else ""
 
     # Keys
 

@@ -15,7 +15,7 @@ from orlop.build.failure import BuildFailed
 from orlop.build.graph import BaseImage, Context, Exec, Git, MakeDirectory, Mount, Node, NodeFiles, Scratch
 from orlop.build.graph import Files as FilesNode
 from orlop.build.inline_cache import FIELD, cache_document
-from orlop.build.progress import Progress, Transfer
+from orlop.build.progress import Change, Progress, Transfer
 from orlop.build.schedule import MAX_LAYERS
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats.platform import Platform
@@ -240,7 +240,7 @@ async def test_a_base_image_is_below_and_in_the_key(lab: SolverLab) -> None:
     await lab.solve(graph(image("base 2"), command(0, "one")))
     assert lab.worker.ran == ["one", "one"]
     (change,) = lab.ended()[1].changes
-    assert (change.what, change.old, change.new) == ("base", layer("base 1").diff_id, layer("base 2").diff_id)
+    assert change == Change(what="base", name="base", old=layer("base 1").diff_id, new=layer("base 2").diff_id)
 
 
 async def test_an_image_that_is_not_what_the_graph_says_is_not_found(lab: SolverLab) -> None:

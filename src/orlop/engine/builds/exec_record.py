@@ -53,7 +53,7 @@ def make(
         privileged=node.insecure,
         init=False,
     )
-    settings = ContainerConfig(hostname=HOSTNAME, user=node.user, working_dir=node.directory, tty=tty)
+    settings = ContainerConfig(hostname=node.hostname or HOSTNAME, user=node.user, working_dir=node.directory, tty=tty)
     validate.validate(settings, host, facts)
     return ContainerRecord(
         id=container_id,

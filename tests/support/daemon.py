@@ -201,6 +201,15 @@ class Daemon:
         root = Path("/sys/fs/cgroup")
         return [*root.glob(f"orlop-{self.instance}"), *root.glob(f"*/orlop-{self.instance}")]
 
+    def commands(self) -> list[bytes]:
+        """Return the command lines of all that runs in its containers and in steps of its builds."""
+        found = []
+        for directory in [path for parent in self.cgroup_parents() for path, _, _ in os.walk(parent)]:
+            with contextlib.suppress(OSError):  # it has gone
+                for pid in Path(directory, "cgroup.procs").read_text().split():
+                    found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+        return found
+
     def check_gone(self) -> None:
         """Remove the parent cgroups of an instance that ended for good. Fails if one of its processes is left."""
         deadline = time.monotonic() + 10

@@ -235,8 +235,8 @@ async def test_no_swarm_is_503_with_dockerds_text(wire: Wire) -> None:
 
 
 async def test_routes_that_are_still_to_come_say_their_name(wire: Wire) -> None:
-    reply = await wire.request("POST", "/v1.51/build?t=x", b"")
-    assert (reply.status, reply.message) == (501, "POST /build is not implemented by this version of Orlop")
+    reply = await wire.request("POST", "/v1.51/networks/create", b"")
+    assert (reply.status, reply.message) == (501, "POST /networks/create is not implemented by this version of Orlop")
     reply = await wire.request("PUT", "/containers/a/archive?path=/", b"")
     assert "PUT /containers/{id}/archive" in reply.message
 

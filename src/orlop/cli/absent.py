@@ -10,8 +10,6 @@ __all__ = ["absent_command"]
 
 _COMMANDS = frozenset(
     [
-        "build",
-        "builder",
         "buildx",
         "checkpoint",
         "compose",
@@ -29,7 +27,6 @@ _COMMANDS = frozenset(
 )
 _MEMBERS = {
     "container": frozenset(("cp",)),
-    "image": frozenset(("build",)),
     "manifest": frozenset(("annotate", "create", "push", "rm")),
     "network": frozenset(("connect", "create", "disconnect", "prune", "rm")),
     "volume": frozenset(("update",)),

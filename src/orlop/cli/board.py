@@ -1,8 +1,6 @@
 """Lines at the lower end of a terminal that are redrawn in place, one for each part of something that goes on.
 
-The cursor rests below the last line whenever nothing is drawn: whatever ends the program there leaves the terminal
-right, and nothing needs to be undone. No line is as wide as the terminal, so none is broken in two, and there are never
-more than fit above the cursor; parts beyond are counted in the last line.
+There are never more than fit above the cursor; parts beyond are counted in the last line.
 """
 
 from __future__ import annotations
@@ -12,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from orlop.cli.bars import Part
-from orlop.cli.output import display_width, ellipsis
+from orlop.cli.frame import Frame
+from orlop.cli.output import ellipsis
 
 __all__ = ["Board"]
 
 _SIZE = (24, 80)  # of a terminal that does not know its own
-_ERASE_LINE = "\033[K"
-_ERASE_BELOW = "\033[J"
 
 
 class Board:
@@ -27,12 +24,10 @@ class Board:
     def __init__(
         self, stream: TextIO, size: Callable[[], tuple[int, int]], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stream = stream
         self._size = size
         self._clock = clock
         self._parts: dict[str, Part] = {}
-        self._shown: list[str] = []
-        self._width = 0
+        self._frame = Frame(stream)
 
     def update(self, message: Mapping[str, Any]) -> None:
         """Take a message of a part; it is seen when `draw` is called next."""
@@ -48,7 +43,7 @@ class Board:
             return
         height, width = (known or default for known, default in zip(self._size(), _SIZE, strict=True))
         parts = list(self._parts.values())
-        self._replace(_chosen_lines(parts, max(1, height - 1), width, self._clock()), height, width)
+        self._frame.replace(_chosen_lines(parts, max(1, height - 1), width, self._clock()), height, width)
 
     def finish(self) -> None:
         """Leave the last state of every part above the cursor, and begin anew."""
@@ -56,26 +51,9 @@ class Board:
             return
         height, width = (known or default for known, default in zip(self._size(), _SIZE, strict=True))
         now = self._clock()
-        self._replace([part.line(width, now) for part in self._parts.values()], height, width, whole=True)
+        self._frame.replace([part.line(width, now) for part in self._parts.values()], height, width, whole=True)
         self._parts.clear()
-        self._shown = []
-
-    def _replace(self, lines: Sequence[str], height: int, width: int, *, whole: bool = False) -> None:
-        rows = len(self._shown)
-        if width < self._width:  # most terminals have broken the lines that became too long
-            rows = sum(max(1, -(-display_width(line) // width)) for line in self._shown)
-        whole = whole or width != self._width or rows >= height
-        up = min(rows, height - 1)
-        text = "\r" + (f"\033[{up}A" if up else "") + (_ERASE_BELOW if whole else "")
-        before = [] if whole else self._shown
-        for index, line in enumerate(lines):
-            same = index < len(before) and before[index] == line
-            text += "\n" if same else f"{line}{_ERASE_LINE}\n"
-        if len(lines) < len(before):
-            text += _ERASE_BELOW
-        self._shown, self._width = list(lines), width
-        self._stream.write(text)
-        self._stream.flush()
+        self._frame.release()
 
 
 def _chosen_lines(parts: Sequence[Part], most: int, width: int, now: float) -> list[str]:

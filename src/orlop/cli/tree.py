@@ -33,6 +33,7 @@ class Entry:
 
 
 GROUPS = {
+    "builder": "Manage builds",
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Look at manifests in registries",
@@ -42,7 +43,7 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 
-COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info")
+COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info")
 
 TABLE = (
     Entry("create:run", "Create and run a new container from an image", "container run", "run"),
@@ -70,6 +71,11 @@ TABLE = (
     Entry("inspect:inspect_container", "Show all details of containers", "container inspect"),
     Entry("prune:containers", "Remove all stopped containers", "container prune"),
     Entry("list:images", "List images", "image ls", "image list", "images"),
+    Entry("build:build", "Build an image from a Dockerfile", "image build", "build", "builder build"),
+    Entry("builder:prune", "Remove build cache", "builder prune"),
+    Entry("builder:disk_usage", "Show what the build cache keeps", "builder du"),
+    Entry("builder:shell", "Open a shell in what was kept of a step", "builder shell"),
+    Entry("builder:dismiss", "Remove what was kept of steps", "builder dismiss"),
     Entry("pull:pull", "Download an image from a registry", "image pull", "pull"),
     Entry("push:push", "Upload an image to a registry", "image push", "push"),
     Entry("save:save", "Write images to a tar archive", "image save", "save"),

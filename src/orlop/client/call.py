@@ -40,7 +40,7 @@ class Call(Generic[T]):
         if json_body is not None:
             self.body = json.dumps(json_body, separators=(",", ":"), ensure_ascii=False).encode()
             self.headers.append(("Content-Type", "application/json"))
-        elif body:
+        elif body and not any(name == "Content-Type" for name, _ in self.headers):
             self.headers.append(("Content-Type", "application/x-tar"))
 
     @property

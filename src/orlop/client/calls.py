@@ -349,13 +349,77 @@ def registry_login(auth: Json) -> Call[Json]:
     return Call("POST", "/auth", returns_json, json_body=auth)
 
 
-def disk_usage() -> Call[Json]:
-    return Call("GET", "/system/df", returns_json)
+def disk_usage(*, kinds: Sequence[str] = ()) -> Call[Json]:
+    """`kinds` (container, image, volume, build-cache) are what is asked for, all of them if none is named."""
+    return Call("GET", "/system/df", returns_json, query={"type": list(kinds)})
 
 
 def system_check(*, repair: bool = False) -> Call[Json]:
     return Call("POST", "/orlop/system/check", returns_json, query={"repair": repair})
 
 
-def build_prune(filters: Filters | None = None, *, all: bool = False) -> Call[Json]:
-    return Call("POST", "/build/prune", returns_json, query={"all": all, "filters": encode_filters(filters)})
+# Builds
+
+
+def build_prune(
+    filters: Filters | None = None,
+    *,
+    all: bool = False,
+    keep_storage: int = 0,
+    reserved_space: int = 0,
+    max_used_space: int = 0,
+    min_free_space: int = 0,
+) -> Call[Json]:
+    """Sizes are in bytes, 0 for none."""
+    query = {
+        "all": all,
+        "filters": encode_filters(filters),
+        "keep-storage": keep_storage or None,
+        "reserved-space": reserved_space or None,
+        "max-used-space": max_used_space or None,
+        "min-free-space": min_free_space or None,
+    }
+    return Call("POST", "/build/prune", returns_json, query=query)
+
+
+def build_context(manifest: Body) -> Call[Json]:
+    """Orlop's own, as those below: announce what is in a context; the answer says which contents are missing."""
+    return Call("POST", "/orlop/build/contexts", returns_json, body=manifest, headers=_JSON_LINES)
+
+
+def build_context_tar(archive: Body) -> Call[Json]:
+    return Call("POST", "/orlop/build/contexts", returns_json, query={"format": "tar"}, body=archive)
+
+
+def build_files(context: str, files: Body) -> Call[None]:
+    return Call(
+        "POST", path("orlop", "build", "contexts", context, "files"), returns_nothing, body=files, headers=_BYTES
+    )
+
+
+def build(body: Json, *, registries: str = "") -> Call[bytes]:
+    """`registries` is the value of ``X-Registry-Config``."""
+    headers = [("X-Registry-Config", registries)] if registries else []
+    return Call("POST", "/orlop/build", returns_raw, json_body=body, headers=headers)
+
+
+def build_kept() -> Call[list[Json]]:
+    return Call("GET", "/orlop/build/kept", returns_json)
+
+
+def build_shell(kept: str, *, tty: bool, height: int = 0, width: int = 0) -> Call[bytes]:
+    query = {"tty": tty, "h": height or None, "w": width or None}
+    return Call("POST", path("orlop", "build", "kept", kept, "shell"), returns_raw, query=query)
+
+
+def build_shell_resize(kept: str, *, height: int, width: int) -> Call[None]:
+    query = {"h": str(height), "w": str(width)}
+    return Call("POST", path("orlop", "build", "kept", kept, "resize"), returns_nothing, query=query)
+
+
+def build_dismiss(kept: str) -> Call[None]:
+    return Call("DELETE", path("orlop", "build", "kept", kept), returns_nothing)
+
+
+_JSON_LINES = (("Content-Type", "application/jsonl"),)
+_BYTES = (("Content-Type", "application/octet-stream"),)

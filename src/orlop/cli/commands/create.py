@@ -13,6 +13,7 @@ from orlop.cli.create.body import create_body
 from orlop.cli.create.flags import CONTAINER_FLAGS
 from orlop.cli.failure import CommandError, daemon_message
 from orlop.cli.flags import BOOL, STRING, Flag, Options
+from orlop.cli.proxies import proxies
 from orlop.cli.session import Session
 from orlop.cli.terminal import check_input, is_terminal, terminal_size
 from orlop.client import calls
@@ -82,34 +83,9 @@ def _body(session: Session, options: Options, arguments: list[str], name: str) -
         body = create_body(options, arguments[0], arguments[1:])
     except ValueError as error:
         raise CommandError(_with_help(str(error), name), 125) from None
-    if proxies := _proxies(session, options):
-        body["Env"] = [*proxies, *(body["Env"] or ())]
+    if configured := proxies(session, options.env):
+        body["Env"] = [*(f"{name}={value}" for name, value in configured.items()), *(body["Env"] or ())]
     return body
-
-
-_PROXIES = {
-    "HTTP_PROXY": "httpProxy",
-    "HTTPS_PROXY": "httpsProxy",
-    "NO_PROXY": "noProxy",
-    "FTP_PROXY": "ftpProxy",
-    "ALL_PROXY": "allProxy",
-}
-
-
-def _proxies(session: Session, options: Options) -> list[str]:
-    """Return the variables that the configuration's ``proxies`` give to containers of this daemon."""
-    configured = session.config.mapping("proxies")
-    if not configured:
-        return []
-    chosen = configured.get(session.endpoint.host) or configured.get("default") or {}
-    given = {text.partition("=")[0] for text in options.env}
-    return [
-        f"{variable}={chosen[key]}"
-        for upper, key in _PROXIES.items()
-        if chosen.get(key)
-        for variable in (upper, upper.lower())
-        if variable not in given
-    ]
 
 
 def _with_help(message: str, name: str) -> str:

@@ -16,7 +16,7 @@ from orlop.cli.kinds import FILTER, Filters
 from orlop.cli.session import Session
 from orlop.client import calls
 
-__all__ = ["containers", "images", "system", "volumes"]
+__all__ = ["confirmed", "containers", "images", "system", "volumes", "with_configured"]
 
 Report = tuple[int, str]
 
@@ -24,7 +24,7 @@ _FORCE = Flag("force", "f", BOOL, "Do not ask")
 _FILTER = Flag("filter", "", FILTER, "Remove only what fits a condition (until=24h, label=name)")
 
 
-def _confirm(session: Session, options: Options, warning: str) -> bool:
+def confirmed(options: Options, warning: str) -> bool:
     """Ask whether to go on; anything but "y" means no."""
     if options.force:
         return True
@@ -33,7 +33,7 @@ def _confirm(session: Session, options: Options, warning: str) -> bool:
     return sys.stdin.readline().strip().lower() == "y"
 
 
-def _with_configured(session: Session, filters: Filters) -> Filters:
+def with_configured(session: Session, filters: Filters) -> Filters:
     """Add the filters of the configuration, except those that the command line contradicts."""
     merged = {key: list(values) for key, values in filters.items()}
     opposite = {"label": "label!", "label!": "label"}
@@ -60,14 +60,12 @@ def _report(answer: dict[str, Any], key: str, title: str) -> Report:
 @command("[OPTIONS]", flags=(_FILTER, _FORCE))
 def containers(session: Session, options: Options, arguments: list[str]) -> None:
     """Remove all stopped containers."""
-    if _confirm(
-        session, options, "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
-    ):
+    if confirmed(options, "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"):
         _say(session, [_prune_containers(session, options)])
 
 
 def _prune_containers(session: Session, options: Options) -> Report:
-    answer = session.engine.do(calls.container_prune(_with_configured(session, options.filter)))
+    answer = session.engine.do(calls.container_prune(with_configured(session, options.filter)))
     return _report(answer, "ContainersDeleted", "Deleted Containers")
 
 
@@ -75,13 +73,13 @@ def _prune_containers(session: Session, options: Options) -> Report:
 def images(session: Session, options: Options, arguments: list[str]) -> None:
     """Remove images that have no name, or with --all those that no container uses."""
     which = "images without at least one container associated to them" if options.all else "dangling images"
-    if _confirm(session, options, f"WARNING! This will remove all {which}.\nAre you sure you want to continue?"):
+    if confirmed(options, f"WARNING! This will remove all {which}.\nAre you sure you want to continue?"):
         _say(session, [_prune_images(session, options)])
 
 
 def _prune_images(session: Session, options: Options) -> Report:
     filters = {**options.filter, "dangling": ["false" if options.all else "true"]}
-    answer = session.engine.do(calls.image_prune(_with_configured(session, filters)))
+    answer = session.engine.do(calls.image_prune(with_configured(session, filters)))
     removed = answer.get("ImagesDeleted") or ()
     if not removed:
         return 0, ""
@@ -95,12 +93,12 @@ def _prune_images(session: Session, options: Options) -> Report:
 @command("[OPTIONS]", flags=(Flag("all", "a", BOOL, "Remove named volumes too"), _FILTER, _FORCE))
 def volumes(session: Session, options: Options, arguments: list[str]) -> None:
     """Remove volumes that no container uses."""
-    filters = _with_configured(session, options.filter)
+    filters = with_configured(session, options.filter)
     if options.all and "all" in filters:
         raise CommandError("conflicting options: cannot specify both --all and --filter all=1")
     kind = "all" if options.all else "anonymous"
     warning = f"WARNING! This will remove {kind} local volumes not used by at least one container."
-    if _confirm(session, options, f"{warning}\nAre you sure you want to continue?"):
+    if confirmed(options, f"{warning}\nAre you sure you want to continue?"):
         _say(session, [_prune_volumes(session, {**filters, "all": ["true"]} if options.all else filters)])
 
 
@@ -121,8 +119,8 @@ def system(session: Session, options: Options, arguments: list[str]) -> None:
     """Remove what is not used: containers, networks, images, build cache, and volumes if asked."""
     if options.volumes and "until" in options.filter:
         raise CommandError('ERROR: The "until" filter is not supported with "--volumes"')
-    filters = _with_configured(session, options.filter)
-    if not _confirm(session, options, _warning(options, filters)):
+    filters = with_configured(session, options.filter)
+    if not confirmed(options, _warning(options, filters)):
         return
     reports = [_prune_containers(session, options)]
     reports += _try(session, "networks", lambda: _prune_networks(session, filters))

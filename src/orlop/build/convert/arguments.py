@@ -1,8 +1,4 @@
-"""Build arguments: which there are before the first FROM, which need no declaration, which nobody asked for.
-
-A *scope* maps names to values. The global one holds the platform arguments and the ARGs above the first FROM; it is
-seen by FROM, and by an ARG of a stage that has no value of its own (Dockerfile reference, "ARG: scope").
-"""
+"""Build arguments: which there are before the first FROM, which need no declaration, which nobody asked for."""
 
 from __future__ import annotations
 
@@ -12,33 +8,25 @@ from itertools import chain
 
 from orlop.build.convert.errors import ConversionError, located
 from orlop.build.dockerfile.expand import Expander
+from orlop.build.dockerfile.scope import PLATFORM_ARGUMENTS, Scope, predefined
 from orlop.build.dockerfile.tree import Arg, Dockerfile, Instruction, Pair
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument
 from orlop.formats.platform import Platform
 
-__all__ = ["PROXIES", "Scope", "argument_value", "epoch", "global_scope", "proxies", "unused"]
-
-Scope = dict[str, str]
+__all__ = ["PROXIES", "epoch", "global_scope", "proxies", "unused"]
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 """Arguments that a RUN sees without an ARG, in capitals and in small letters."""
 
-NOT_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
-"""Arguments that are no variables, even where they are declared."""
-
-_PLATFORM_NAMES = ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
-_KNOWN = {prefix + name for prefix in ("BUILD", "TARGET") for name in _PLATFORM_NAMES}
-_KNOWN |= {"TARGETSTAGE", "SOURCE_DATE_EPOCH"}
+_KNOWN = PLATFORM_ARGUMENTS | {"TARGETSTAGE", "SOURCE_DATE_EPOCH"}
 
 
 def global_scope(
     dockerfile: Dockerfile, request: BuildRequest, target: Platform, host: Platform, expander: Expander
 ) -> Scope:
     """Return what FROM may use: platform arguments and the ARGs above it. Raises `ConversionError`."""
-    stage = request.target or (dockerfile.stages[-1].name if dockerfile.stages else "") or "default"
-    scope = {**_platform("BUILD", host), **_platform("TARGET", target), "TARGETSTAGE": stage}
-    scope |= {name: value for name in scope if (value := request.arguments.get(name)) is not None}
+    scope = predefined(dockerfile, request.arguments, target, host, request.target)
     for instruction in dockerfile.arguments:
         for pair in instruction.pairs:
             value = _global_value(expander, instruction, pair, request.arguments, scope)
@@ -58,25 +46,6 @@ def _global_value(
         return expander.word(pair.value, scope).text
     except InvalidArgument as error:
         raise located(error, instruction.range) from error
-
-
-def _platform(prefix: str, platform: Platform) -> Scope:
-    values = (str(platform), platform.os, "", platform.architecture, platform.variant)
-    return {prefix + name: value for name, value in zip(_PLATFORM_NAMES, values, strict=True)}
-
-
-def argument_value(pair: Pair, given: Mapping[str, str | None], scope: Scope) -> tuple[str | None, bool]:
-    """Return the value of an ARG in a stage, and whether it is a default that is yet to be expanded.
-
-    What the client gave comes first; an argument that it named without a value has none, default or not, except from
-    the global scope.
-    """
-    if pair.name in given:
-        value = given[pair.name]
-        return (scope.get(pair.name) if value is None else value), False
-    if pair.value is not None:
-        return pair.value, True
-    return scope.get(pair.name), False
 
 
 def proxies(given: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from orlop.build.convert import history, ports
-from orlop.build.convert.arguments import NOT_VARIABLES, argument_value
 from orlop.build.convert.building import Building
 from orlop.build.convert.names import upper_first
 from orlop.build.convert.paths import cleaned, joined
 from orlop.build.convert.signals import check_signal
 from orlop.build.convert.stages import Bound
 from orlop.build.dockerfile import tree
+from orlop.build.dockerfile.scope import NOT_VARIABLES, argument_value
 from orlop.build.graph import Files, Json, MakeDirectory
 from orlop.errors import InvalidArgument
 

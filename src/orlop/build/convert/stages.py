@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from orlop.build.convert import mounts
-from orlop.build.convert.arguments import Scope
 from orlop.build.convert.errors import ConversionError, located
 from orlop.build.dockerfile import tree
 from orlop.build.dockerfile.expand import Expander
+from orlop.build.dockerfile.scope import Scope
 from orlop.build.dockerfile.suggest import suggested
 from orlop.errors import InvalidArgument
 from orlop.formats.platform import Platform

@@ -12,6 +12,8 @@ __all__ = ["ROUTES"]
 
 
 async def create_context(call: Call) -> Answer:
+    if call.query.text("format") == "tar":
+        return answer(await own_build.unpack_context(call.engine, call.upload()))
     return answer(await own_build.create_context(call.engine, call.upload()))
 
 

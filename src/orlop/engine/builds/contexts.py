@@ -53,6 +53,13 @@ class Contexts:
         self._hold(id, manifest)
         return id, await asyncio.to_thread(self.store.missing, manifest)
 
+    async def unpack(self, body: AsyncIterator[bytes]) -> str:
+        """Take a context as a tar of any compression; return its id. Raises `InvalidArgument`."""
+        manifest = (await self.take_tar(body)).manifest
+        id = await asyncio.to_thread(lambda: manifest.id)
+        self._hold(id, manifest)
+        return id
+
     def get(self, id: str) -> Manifest:
         """Return a context by its id, to be used for another hour. Raises `NotFound`."""
         known = self._known.get(id)

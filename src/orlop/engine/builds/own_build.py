@@ -20,7 +20,7 @@ from orlop.model.api.build import BuildCreate
 if TYPE_CHECKING:
     from orlop.engine.engine import Engine
 
-__all__ = ["build", "create_context", "kept", "receive_files"]
+__all__ = ["build", "create_context", "kept", "receive_files", "unpack_context"]
 
 Json = dict[str, Any]
 
@@ -62,6 +62,11 @@ async def create_context(engine: Engine, body: AsyncIterator[bytes]) -> Json:
     """Take the list of what is in a context; return its id, and the digests of the files that are not here yet."""
     id, missing = await engine.builds.contexts.announce(body)
     return {"Id": id, "Missing": missing}
+
+
+async def unpack_context(engine: Engine, body: AsyncIterator[bytes]) -> Json:
+    """Take a context as a tar; return its id, and that nothing is missing. Raises `InvalidArgument`."""
+    return {"Id": await engine.builds.contexts.unpack(body), "Missing": []}
 
 
 async def receive_files(engine: Engine, id: str, body: AsyncIterator[bytes]) -> None:

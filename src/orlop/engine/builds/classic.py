@@ -44,6 +44,11 @@ class _Shown:
     ended: Ended | None = None
     error: str = ""
 
+    @property
+    def immediate(self) -> bool:
+        """Whether nothing has to be done for the step: the base images are here when there is a graph."""
+        return self.step.metadata or self.step.instruction == "FROM"
+
 
 class ClassicStream:
     """Makes the stream of one build. `remove` and `force_remove` are ``rm`` and ``forcerm``."""
@@ -81,11 +86,13 @@ class ClassicStream:
     def failed(self, error: Error) -> list[Json]:
         """Return the end of a stream that an error ends, with what the steps up to the failing one had to say."""
         objects: list[Json] = []
-        failing = [place for place, shown in enumerate(self._steps) if shown.error]
-        for shown in self._steps[self._place : failing[0] + 1] if failing else ():
-            if shown.started or shown.held or shown.ended or shown.headed or shown.error:
-                objects += self._head(shown)
-                objects += self._released(shown)
+        failing = next((place for place, shown in enumerate(self._steps) if shown.error), -1)
+        for shown in self._steps[self._place : failing + 1]:
+            if shown.step.stage != self._steps[failing].step.stage and not (shown.headed or shown.held):
+                continue
+            objects += [*self._head(shown), *self._released(shown)]
+            if shown.immediate or (shown.ended is not None and not shown.ended.error):
+                objects.append(self._arrow(shown))
         code = error.code if isinstance(error, BuildFailed) else 0
         detail: Json = {"code": code} if code else {}
         message = _words(error)
@@ -120,7 +127,7 @@ class ClassicStream:
             if ended.container and self._force_remove:
                 self._hold(shown, f"Removing intermediate container {ended.container[:12]}\n")
             return
-        if ended.cached and shown.step.instruction != "FROM":
+        if ended.cached and not shown.immediate:
             self._hold(shown, " ---> Using cache\n")
         if ended.container and self._remove:
             self._hold(shown, f"Removing intermediate container {ended.container[:12]}\n")
@@ -137,7 +144,7 @@ class ClassicStream:
         """Yield what can be said now: of the step whose turn it is, and of those behind it when it is done."""
         while self._place < len(self._steps):
             shown = self._steps[self._place]
-            if not shown.step.metadata:
+            if not shown.immediate:
                 yield from self._head(shown)
                 yield from self._released(shown)
                 if shown.ended is None or shown.ended.error:
@@ -165,7 +172,7 @@ class ClassicStream:
         stage = self._steps[place].step.stage
         behind = (shown for shown in self._steps[place + 1 :] if shown.step.stage == stage)
         for shown in behind:
-            if not shown.step.metadata:
+            if not shown.immediate:
                 return shown.ended.cached if shown.ended else (False if shown.started else None)
         if stage == self._steps[-1].step.stage:
             return None  # as the image, which is known at the end

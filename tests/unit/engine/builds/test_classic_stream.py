@@ -120,7 +120,7 @@ def test_steps_that_run_beside_others_wait_for_their_turn() -> None:
     stream = plan(ClassicStream(), nodes, *steps)
     told = text(fed(stream, ended(1), started(4), output(4, b"early\n"), ended(4, key=key("d")), started(2)))
     assert "early" not in told
-    told = text(fed(stream, output(2, b"late\n"), ended(2, key=key("a")), ended(3)))
+    told = text(fed(stream, output(2, b"late\n"), ended(2, key=key("a"))))  # nobody tells of a base a second time
     assert told.index("late") < told.index("Step 4/4") < told.index("early")
 
 
@@ -175,6 +175,25 @@ def test_a_failing_step_is_shown_although_one_before_it_was_not_done() -> None:
     fed(stream, ended(1), began(2), started(2), output(2, b"slow\n"), started(3), output(3, b"bad\n"))
     fed(stream, ended(3, error="x"), ended(2, error="canceled", cancelled=True))
     assert text(stream.failed(Error("x"))) == f"Step 3/3 : RUN bad\n ---> Running in {CONTAINER[:12]}\nbad\n"
+
+
+def test_what_led_to_a_failing_step_is_shown() -> None:
+    nodes = (BASE, run(0), run(0))
+    steps = (
+        step(1, "FROM x", 0, stage="a"),
+        step(2, "RUN slow", 1, stage="a"),
+        step(3, "FROM x", 0, stage="b"),
+        step(4, "ENV a=b", 0, stage="b", metadata=True),
+        step(5, "RUN bad", 2, stage="b"),
+    )
+    stream = plan(ClassicStream(), nodes, *steps)
+    fed(stream, began(2), started(2), started(5), output(5, b"bad\n"), ended(5, error="x"))
+    told = text(stream.failed(Error("x")))
+    arrow = f" ---> {'b' * 12}\n"
+    assert told == (
+        f"Step 3/5 : FROM x\n{arrow}Step 4/5 : ENV a=b\n{arrow}"
+        f"Step 5/5 : RUN bad\n ---> Running in {CONTAINER[:12]}\nbad\n"
+    )
 
 
 def test_characters_that_are_cut_in_two_come_whole() -> None:

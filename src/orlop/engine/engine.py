@@ -13,12 +13,11 @@ import hashlib
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orlop.build.cache import Cache
 from orlop.engine import reconcile, revival
 from orlop.engine.background import Background
-from orlop.engine.builds.builds import Builds
 from orlop.engine.config import EngineConfig
 from orlop.engine.containers import health
 from orlop.engine.containers.registry import Registry
@@ -43,6 +42,9 @@ from orlop.runtime.native import NativeRuntime
 from orlop.store.store import Store
 from orlop.volume.local import LocalVolumes
 
+if TYPE_CHECKING:
+    from orlop.engine.builds.builds import Builds
+
 __all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class Engine:
     facts: HostFacts
     store: Store
     build_cache: Cache
-    builds: Builds
+    _builds: Builds | None = None
     images: Images
     uploads: Slots  # layers that are uploaded at once
     fetches: Fetches
@@ -137,8 +139,7 @@ class Engine:
             parts.push_async_callback(self.bridge.close)
         await reconcile.sweep(self)
         parts.push_async_callback(self._background.close)
-        self.builds = await asyncio.to_thread(Builds, self)
-        parts.push_async_callback(self.builds.close)
+        parts.push_async_callback(self._close_builds)
         parts.callback(health.end_all, self)
         revival.restart_wanted(self)
         self.spawn(asyncio.to_thread(self._compile_seccomp), "compiling the seccomp profile")
@@ -195,6 +196,19 @@ class Engine:
         if parent:
             return f"/{parent.strip('/')}/orlop-{self.instance}-{record.id}"
         return f"/orlop-{self.instance}/{record.id}"
+
+    @property
+    def builds(self) -> Builds:
+        """What serves builds. It is loaded by the first of them, so that a daemon without any starts sooner."""
+        if self._builds is None:
+            from orlop.engine.builds.builds import Builds
+
+            self._builds = Builds(self)
+        return self._builds
+
+    async def _close_builds(self) -> None:
+        if self._builds is not None:
+            await self._builds.close()
 
     async def _settle_build_cache(self) -> None:
         """Bring to the disk what builds that failed have finished, so that it survives the machine's going down."""

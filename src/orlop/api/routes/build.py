@@ -1,18 +1,21 @@
-"""`/build…` as classic clients use it, and the doors of BuildKit, which are closed."""
+"""`/build…` as classic clients use it, and the doors of BuildKit, which are closed.
+
+What builds need is loaded by the first of them.
+"""
 
 from __future__ import annotations
 
 from orlop.api.call import Answer, Call, empty
 from orlop.api.router import Route
 from orlop.api.streams import send_progress
-from orlop.engine.builds import classic_build
-from orlop.engine.builds.requests import BUILDKIT_MISSING
 from orlop.errors import NotImplementedYet
 
 __all__ = ["ROUTES"]
 
 
 async def build_image(call: Call) -> Answer:
+    from orlop.engine.builds import classic_build
+
     call.watch()
     body = call.upload() if call.has_body else None
     built = classic_build.build(call.engine, call.query, body, registries=call.header("X-Registry-Config"))
@@ -26,6 +29,8 @@ async def cancel_build(call: Call) -> Answer:
 
 
 async def refuse_buildkit(call: Call) -> Answer:
+    from orlop.engine.builds.requests import BUILDKIT_MISSING
+
     raise NotImplementedYet(BUILDKIT_MISSING)
 
 

@@ -1,28 +1,36 @@
-"""`/orlop/build…`: what `orlop build` uses. A context is sent as a list of what is in it, then what is not here yet."""
+"""`/orlop/build…`: what `orlop build` uses. A context is sent as a list of what is in it, then what is not here yet.
+
+What builds need is loaded by the first of them.
+"""
 
 from __future__ import annotations
 
 from orlop.api.call import Answer, Call, answer, empty
 from orlop.api.router import Route
 from orlop.api.streams import send_progress
-from orlop.engine.builds import own_build
 from orlop.model.api.build import BuildCreate
 
 __all__ = ["ROUTES"]
 
 
 async def create_context(call: Call) -> Answer:
+    from orlop.engine.builds import own_build
+
     if call.query.text("format") == "tar":
         return answer(await own_build.unpack_context(call.engine, call.upload()))
     return answer(await own_build.create_context(call.engine, call.upload()))
 
 
 async def send_files(call: Call) -> Answer:
+    from orlop.engine.builds import own_build
+
     await own_build.receive_files(call.engine, call.parts["id"], call.upload())
     return empty()
 
 
 async def build_image(call: Call) -> Answer:
+    from orlop.engine.builds import own_build
+
     body = await call.decode(BuildCreate)
     call.watch()
     built = own_build.build(call.engine, body, registries=call.header("X-Registry-Config"))
@@ -30,6 +38,8 @@ async def build_image(call: Call) -> Answer:
 
 
 async def list_kept(call: Call) -> Answer:
+    from orlop.engine.builds import own_build
+
     return answer(own_build.kept(call.engine))
 
 

@@ -107,7 +107,7 @@ def test_completion_knows_commands_flags_and_groups(tmp_path: Path) -> None:
 
 
 def test_what_docker_has_and_orlop_has_not_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for line in ("build", "image build", "container cp", "manifest create", "network create"):
+    for line in ("buildx", "container cp", "manifest create", "network create"):
         assert run(["-H", f"unix://{tmp_path}/none", *line.split()]) == 1
         assert f"'{line}' is not in this version of Orlop" in capsys.readouterr().err
 

@@ -156,7 +156,7 @@ class _Reader:
             try:
                 for _ in range(_TRIES):
                     before = os.fstat(descriptor)
-                    digest = self._digest(descriptor)
+                    digest = self._digest(descriptor, before.st_size)
                     capability = _capability(descriptor)
                     if _same_file(before, os.fstat(descriptor)):
                         return before, digest, capability
@@ -166,11 +166,15 @@ class _Reader:
             raise _unreadable(place, error) from None
         raise CommandError(f"error checking context: '{place}' is being changed: it could not be read as a whole")
 
-    def _digest(self, descriptor: int) -> str:
+    def _digest(self, descriptor: int, size: int) -> str:
         digest = hashlib.sha256()
         os.lseek(descriptor, 0, os.SEEK_SET)
-        while count := os.readv(descriptor, [self._buffer]):
+        left = size
+        while left >= 0 and (
+            count := os.readv(descriptor, [self._buffer])
+        ):  # one that grows need not be read to its end
             digest.update(self._buffer[:count])
+            left -= count
             self._read += count
             self._progress(self._context.hashed, self._read)
         return f"sha256:{digest.hexdigest()}"

@@ -27,10 +27,13 @@ _IMAGE = "docker-image://"
 _UNSERVED = ("oci-layout://", "target:")
 
 
-def send_sources(engine: Engine, source: Source, named: dict[str, str], progress: Progress) -> Json:
+def send_sources(
+    engine: Engine, source: Source, named: dict[str, str], progress: Progress, *, files: bool = True
+) -> Json:
     """Send the contexts; return the fields of the request that name them.
 
-    `named` are the named contexts as they were written. Raises `CommandError` and `Error`.
+    `named` are the named contexts as they were written. Without `files` the directories stay here: a Dockerfile that
+    is only to be looked at needs none. Raises `CommandError` and `Error`.
     """
     chosen = {name: _image_of(name, value) for name, value in named.items()}
     body: Json = {"Origin": source.origin}
@@ -43,12 +46,12 @@ def send_sources(engine: Engine, source: Source, named: dict[str, str], progress
         body["Remote"] = source.remote
     elif source.archive:
         body["Context"] = _send_archive(engine, source.archive, progress)
-    elif source.directory:
+    elif source.directory and files:
         body["Context"] = _send_directory(engine, source.directory, source.dockerfile, "", progress)
     for name, value in named.items():
-        if chosen[name] is None:
+        if chosen[name] is None and files:
             chosen[name] = _send_directory(engine, os.path.realpath(value), None, name, progress)
-    return {**body, "Contexts": chosen} if chosen else body
+    return {**body, "Contexts": chosen} if chosen and files else body
 
 
 def _image_of(name: str, value: str) -> str | None:
@@ -107,7 +110,6 @@ def _send_directory(
         )
         label = "transferring context:"
         sent = send_context(engine, context, lambda done, total: progress.transfer(vertex, label, done, total))
-        progress.transfer(vertex, "reading context:", 0, done=True)
         progress.transfer(vertex, label, sent.bytes, sent.bytes, done=True, hashed=context.hashed, files=sent.files)
         return sent.id
 

@@ -71,7 +71,16 @@ def _change(change: Mapping[str, Any]) -> str:
         return f"{what}: new, {_value(new)}"
     if not new:
         return f"{what}: gone, was {_value(old)}"
-    return f"{what}: {_value(old)} -> {_value(new)}"
+    return f"{what}: {' -> '.join(map(_value, _differing(old, new)))}"
+
+
+def _differing(old: str, new: str) -> tuple[str, str]:
+    """Leave out the words that two fingerprints of a file have in common."""
+    pairs = list(zip(old.split(), new.split(), strict=False))
+    if len(old.split()) != len(new.split()) or "sha256:" not in old:
+        return old, new
+    differing = [(before, after) for before, after in pairs if before != after]
+    return " ".join(before for before, _ in differing), " ".join(after for _, after in differing)
 
 
 def _value(text: str) -> str:

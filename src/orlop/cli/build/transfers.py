@@ -19,6 +19,10 @@ def transfer_text(record: Json) -> str:
         parts.append(f"{human_size(current)} / {human_size(total)}" if total > current else human_size(current))
     elif not status and not record.get("done"):
         return ""
-    counts = [f"{record[key]} files {what}" for key, what in (("hashed", "read"), ("files", "sent")) if record.get(key)]
+    counts = [_counted(record[key], what) for key, what in (("hashed", "read"), ("files", "sent")) if record.get(key)]
     text = " ".join(parts) + (f" ({', '.join(counts)})" if counts else "")
     return f"{text} done" if record.get("done") else text
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} file{'' if number == 1 else 's'} {what}"

@@ -78,7 +78,8 @@ class _Build:
         body = {**asked.body, "Args": build_arguments(given, proxies(session, given))}
         registries = registry_config(session)
         try:
-            body |= send_sources(session.engine, self._source, dict(asked.contexts), self._progress)
+            named = dict(asked.contexts)
+            body |= send_sources(session.engine, self._source, named, self._progress, files=asked.call == "build")
             for record in self._records(calls.build(body, registries=registries)):
                 if "kind" in record:
                     self._progress.take(record)
@@ -105,6 +106,8 @@ class _Build:
 
     def _failed(self, finished: Json) -> int:
         vertices, name, text = self._progress.vertices, *self._dockerfile
+        if vertices.finished is None and self._asked.call == "build":
+            self._progress.take({"kind": "finished", **finished})
         self._tell(warnings_text(vertices.warnings, name, text, whole=self._session.debug))
         self._tell(failure_text(vertices, finished, name, text))
         self._explain()
@@ -116,7 +119,8 @@ class _Build:
 
     def _built(self, finished: Json) -> int:
         vertices = self._progress.vertices
-        self._tell(warnings_text(vertices.warnings, *self._dockerfile, whole=self._session.debug))
+        if self._asked.display != "quiet":
+            self._tell(warnings_text(vertices.warnings, *self._dockerfile, whole=self._session.debug))
         image = finished.get("image", "")
         if image and self._options.iidfile:
             with open(self._options.iidfile, "w", encoding="ascii") as file:

@@ -47,6 +47,11 @@ class Ignore:
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether there are exceptions: what is below something that is left out may be in the context."""
+        return bool(self._exceptions)
+
     def ignored(self, path: str) -> bool:
         """Tell whether `path` is left out."""
         return bool(self.patterns) and self._left_out(self._met(path))

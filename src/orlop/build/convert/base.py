@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orlop.build.convert.stages import SCRATCH
+from orlop.build.dockerfile.scope import DEFAULT_PATH
 from orlop.build.graph import (
     BaseImage,
     Context,
@@ -27,9 +28,7 @@ from orlop.formats.git_reference import GitReference
 from orlop.formats.platform import Platform, normalize
 from orlop.formats.template import go_quote
 
-__all__ = ["DEFAULT_PATH", "Nodes", "Outside", "Start", "empty_config", "git_input", "platform_of"]
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+__all__ = ["Nodes", "Outside", "Start", "empty_config", "git_input", "platform_of"]
 
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _LOCAL = "context"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from orlop.build.convert.base import DEFAULT_PATH, Nodes, Outside, Start
+from orlop.build.convert.base import Nodes, Outside, Start
 from orlop.build.convert.names import Draft, upper_first
 from orlop.build.convert.stages import Bound, Source, StagePlan
 from orlop.build.dockerfile.expand import Expander
-from orlop.build.dockerfile.scope import Scope
+from orlop.build.dockerfile.scope import DEFAULT_PATH, Scope
 from orlop.build.graph import Context, History, Json, Node, NodeFiles
 from orlop.build.request import BuildRequest
 from orlop.errors import InvalidArgument

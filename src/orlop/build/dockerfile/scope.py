@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from orlop.build.dockerfile.tree import Dockerfile, Pair
 from orlop.formats.platform import Platform
 
-__all__ = ["NOT_VARIABLES", "PLATFORM_ARGUMENTS", "Given", "Scope", "argument_value", "predefined"]
+__all__ = ["DEFAULT_PATH", "NOT_VARIABLES", "PLATFORM_ARGUMENTS", "Given", "Scope", "argument_value", "predefined"]
 
 Scope = dict[str, str]
 
 Given = Mapping[str, str | None]
 """Build arguments of the client; None is one that was named without a value."""
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH of a stage whose base says nothing of it."""
 
 NOT_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
 """Arguments that are no variables, even where they are declared."""

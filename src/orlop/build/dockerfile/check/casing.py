@@ -1,54 +1,49 @@
-"""Rules on the casing of words."""
+"""Rules on small letters and capitals."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from orlop.build.dockerfile import tree
-from orlop.build.dockerfile.check.rule import warning
-from orlop.build.dockerfile.tree import Dockerfile, Warning
+from orlop.build.dockerfile.check.subject import Found, Subject
 
-__all__ = ["check_casing"]
-
-_AS = re.compile(r"\s(as)\s+(\S+)\s*$", re.IGNORECASE)
+__all__ = ["expose_proto_casing", "from_as_casing", "instruction_casing", "stage_name_casing"]
 
 
-def check_casing(dockerfile: Dockerfile) -> Iterator[Warning]:
-    """Yield StageNameCasing, FromAsCasing and ConsistentInstructionCasing."""
-    instructions = [*dockerfile.arguments]
-    for stage in dockerfile.stages:
-        yield from _stage(stage.source)
-    yield from _consistent(
-        [*instructions, *(item for stage in dockerfile.stages for item in (stage.source, *stage.instructions))]
-    )
+def stage_name_casing(subject: Subject) -> Iterator[Found]:
+    for stage in subject.dockerfile.stages:
+        name = stage.source.alias_word
+        if name != name.lower():
+            yield stage.source.range, f"Stage name '{name}' should be lowercase"
 
 
-def _stage(source: tree.From) -> Iterator[Warning]:
-    found = _AS.search(source.original)
-    if found is None:
-        return
-    keyword, name = found[1], found[2]
-    if name != name.lower():
-        yield warning("StageNameCasing", f"Stage name '{name}' should be lowercase", source.range)
-    if _is_upper(keyword) != _is_upper(source.word):
-        yield warning("FromAsCasing", f"'{keyword}' and '{source.word}' keywords' casing do not match", source.range)
+def from_as_casing(subject: Subject) -> Iterator[Found]:
+    for stage in subject.dockerfile.stages:
+        source = stage.source
+        if source.word not in (source.word.lower(), source.word.upper()):
+            continue  # which is another rule's matter
+        wanted = source.as_word.lower() if source.word == source.word.lower() else source.as_word.upper()
+        if source.as_word != wanted:
+            yield source.range, f"'{source.as_word}' and '{source.word}' keywords' casing do not match"
 
 
-def _consistent(instructions: list[tree.Instruction]) -> Iterator[Warning]:
-    words = [item.word for item in instructions]
+def instruction_casing(subject: Subject) -> Iterator[Found]:
+    words = [instruction.word for instruction in subject.instructions()]
     lower = sum(word == word.lower() for word in words)
     upper = sum(word == word.upper() for word in words)
-    majority = "lowercase" if lower > upper else "uppercase"
-    for item in instructions:
-        wanted = item.word.lower() if majority == "lowercase" else item.word.upper()
-        if item.word != wanted:
-            yield warning(
-                "ConsistentInstructionCasing",
-                f"Command '{item.word}' should match the case of the command majority ({majority})",
-                item.range,
-            )
+    for instruction in subject.instructions():
+        word = instruction.word
+        wanted = word.lower() if lower > upper else word.upper()
+        if word != wanted:
+            casing = "lowercase" if lower > upper else "uppercase"
+            yield instruction.range, f"Command '{word}' should match the case of the command majority ({casing})"
 
 
-def _is_upper(word: str) -> bool:
-    return word == word.upper()
+def expose_proto_casing(subject: Subject) -> Iterator[Found]:
+    for use in subject.uses():
+        if isinstance(use.instruction, tree.Expose):
+            for port in (port for word in use.words if word is not None for port in word.words):
+                protocol = port.rpartition(":")[2].partition("/")[2]
+                if protocol != protocol.lower():
+                    text = f"Defined protocol '{port}' in EXPOSE instruction should be lowercase"
+                    yield use.instruction.range, text

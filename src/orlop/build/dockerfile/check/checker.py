@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import replace
 
-from orlop.build.dockerfile.check.casing import check_casing
-from orlop.build.dockerfile.check.instructions import check_descriptions, check_instructions
-from orlop.build.dockerfile.check.rule import warning
-from orlop.build.dockerfile.check.stages import check_stages
-from orlop.build.dockerfile.check.variables import check_variables
-from orlop.build.dockerfile.tree import Dockerfile, Range, Warning
+from orlop.build.dockerfile.check.rules import RULES, Rule
+from orlop.build.dockerfile.check.subject import Subject
+from orlop.build.dockerfile.reading import Bases, Known, default_bases, read
+from orlop.build.dockerfile.scope import Given
+from orlop.build.dockerfile.tree import Directives, Dockerfile, Warning
 from orlop.formats.ignore import Ignore
+from orlop.formats.platform import Platform
 
-__all__ = ["check", "wrong_platform"]
+__all__ = ["check"]
+
+_ALL = ("all",)
 
 
 def check(
     dockerfile: Dockerfile,
-    arguments: Mapping[str, str | None] | None = None,
+    arguments: Given | None = None,
     *,
+    target: Platform | None = None,
+    host: Platform | None = None,
+    bases: Bases | None = None,
+    built: Collection[str] | None = None,
     ignore: Ignore | None = None,
-    environments: Mapping[str, Collection[str]] | None = None,
-    experimental: bool = False,
 ) -> tuple[Warning, ...]:
-    """Return the warnings, by their lines. `arguments` are the build arguments that were given.
+    """Return the warnings in the order of their lines. `arguments` are the build arguments that were given.
 
-    `ignore` is the context's .dockerignore, `environments` are the names of variables that images bring, by the
-    references that FROM has; what needs more than is known here is not warned of.
+    What is known beyond the Dockerfile is optional: `target` and `host` are the platforms that the build is for and on,
+    `bases` tells what images are, `built` names the stages that are built (as in `Graph.stages`; all without it), and
+    `ignore` is the context's .dockerignore. What needs more than is known is not warned of.
     """
-    skipped = {name.lower() for name in dockerfile.directives.check_skip}
-    if "all" in skipped:
-        return ()
+    known = Known(arguments=arguments or {})
+    if target is not None:
+        known = replace(known, target=target)
+    if host is not None:
+        known = replace(known, host=host)
+    if bases is not None:
+        known = replace(known, bases=bases)
+    subject = Subject(dockerfile, read(dockerfile, known), default_bases(dockerfile, known), built, ignore)
     found = [
-        *dockerfile.warnings,
-        *check_casing(dockerfile),
-        *check_stages(dockerfile, arguments or {}),
-        *check_instructions(dockerfile, ignore),
-        *check_variables(dockerfile, environments or {}),
-        *(check_descriptions(dockerfile) if experimental else ()),
+        Warning(rule.name, message, place, rule.description, rule.url)
+        for rule in RULES
+        if _is_followed(rule, dockerfile.directives)
+        for place, message in rule.find(subject)
     ]
-    kept = [item for item in found if item.rule.lower() not in skipped]
-    return tuple(sorted(kept, key=lambda item: item.range.line if item.range else 0))
+    names = {rule.name for rule in RULES}
+    found += (warning for warning in dockerfile.warnings if warning.rule not in names)
+    return tuple(sorted(found, key=lambda warning: warning.range.line if warning.range else 0))
 
 
-def wrong_platform(image: str, expected: str, actual: str, stage_line: int | None = None) -> Warning:
-    """Return InvalidBaseImagePlatform: a base that is for another platform than was wanted."""
-    text = f'Base image {image} was pulled with platform "{actual}", expected "{expected}" for current build'
-    return warning("InvalidBaseImagePlatform", text, Range(stage_line, stage_line) if stage_line else None)
+def _is_followed(rule: Rule, directives: Directives) -> bool:
+    if rule.experimental:
+        return directives.check_experimental == _ALL or rule.name in directives.check_experimental
+    return directives.check_skip != _ALL and rule.name not in directives.check_skip

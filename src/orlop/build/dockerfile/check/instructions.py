@@ -1,135 +1,176 @@
-"""Rules on single instructions."""
+"""Rules on the instructions of stages."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
 from orlop.build.dockerfile import tree
-from orlop.build.dockerfile.check.rule import warning
-from orlop.build.dockerfile.tree import Dockerfile, Stage, Warning
+from orlop.build.dockerfile.check.subject import Found, Subject
+from orlop.build.dockerfile.reading import Reading, StageReading
 from orlop.formats.ignore import Ignore
 from orlop.formats.template import go_quote
 
-__all__ = ["check_descriptions", "check_instructions"]
+__all__ = [
+    "copied_although_ignored",
+    "definition_description",
+    "empty_continuation",
+    "expose_format",
+    "json_arguments",
+    "legacy_pairs",
+    "maintainer",
+    "relative_workdir",
+    "repeated",
+    "secrets",
+    "undefined_variable",
+]
 
 _SECRET = re.compile(
-    r"(?:^|_)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+    r"(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
 )
-_PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://|git@", re.IGNORECASE)
+_HARMLESS = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@", re.IGNORECASE)
+_EVERYTHING = frozenset(("*", "**", "**/*"))
 
 
-def check_instructions(dockerfile: Dockerfile, ignore: Ignore | None) -> Iterator[Warning]:
-    """Yield the rules that each instruction is looked at for."""
-    for argument in dockerfile.arguments:
-        yield from _secrets(argument)
-    for stage in dockerfile.stages:
-        absolute, own_shell = False, False
-        for item in stage.instructions:
-            if isinstance(item, tree.Workdir):
-                is_absolute = item.path.startswith(("/", "$"))
-                if not is_absolute and not absolute and not _is_derived(stage, dockerfile):
-                    text = (
-                        f"Relative workdir {go_quote(item.path)} can have unexpected results if the base image changes"
-                    )
-                    yield warning("WorkdirRelativePath", text, item.range)
-                absolute = absolute or is_absolute
-            own_shell = own_shell or isinstance(item, tree.Shell)
-            yield from _one(item, own_shell, ignore)
+def empty_continuation(subject: Subject) -> Iterator[Found]:
+    for warning in subject.dockerfile.warnings:
+        if warning.rule == "NoEmptyContinuation" and warning.range is not None:
+            yield warning.range, warning.message
 
 
-def _one(item: tree.Instruction, own_shell: bool, ignore: Ignore | None) -> Iterator[Warning]:
-    if isinstance(item, tree.Command) and item.shell and not own_shell:
-        name = item.name.upper()
-        yield warning(
-            "JSONArgsRecommended",
-            f"JSON arguments recommended for {name} to prevent unintended behavior related to OS signals",
-            item.range,
-        )
-    elif isinstance(item, tree.Maintainer):
-        text = "Maintainer instruction is deprecated in favor of using label"
-        yield warning("MaintainerDeprecated", text, item.range)
-    elif isinstance(item, (tree.Env, tree.Label)):
-        if any(not pair.equals for pair in item.pairs):
-            name = item.name.upper()
-            text = f'"{name} key=value" should be used instead of legacy "{name} key value" format'
-            yield warning("LegacyKeyValueFormat", text, item.range)
-        if isinstance(item, tree.Env):
-            yield from _secrets(item)
-    elif isinstance(item, tree.Arg):
-        yield from _secrets(item)
-    elif isinstance(item, tree.Copy):
-        yield from _ignored(item, ignore)
-    elif isinstance(item, tree.Expose):
-        yield from _exposed(item)
-    elif isinstance(item, tree.OnBuild):
-        yield from _one(item.carried, own_shell, ignore)
+def maintainer(subject: Subject) -> Iterator[Found]:
+    for instruction in subject.instructions():
+        if isinstance(instruction, tree.Maintainer):
+            yield instruction.range, "Maintainer instruction is deprecated in favor of using label"
 
 
-def _secrets(item: tree.Arg | tree.Env) -> Iterator[Warning]:
-    for pair in item.pairs:
-        if _SECRET.search(pair.name) and not _PUBLIC.search(pair.name):
-            text = f"Do not use ARG or ENV instructions for sensitive data ({item.name.upper()} {go_quote(pair.name)})"
-            yield warning("SecretsUsedInArgOrEnv", text, item.range)
+def definition_description(subject: Subject) -> Iterator[Found]:
+    for instruction in (*subject.dockerfile.arguments, *subject.instructions()):
+        names = _defined(instruction)
+        last = instruction.comment.rpartition("\n")[2]
+        if names and last and last.partition(" ")[0] not in names:
+            name = names[0] if len(names) == 1 else "<arg_key>"
+            kind = instruction.name.upper()
+            yield instruction.range, f"Comment for {kind} should follow the format: `# {name} <description>`"
 
 
-def _ignored(item: tree.Copy, ignore: Ignore | None) -> Iterator[Warning]:
-    if ignore is None or item.from_:
-        return
-    for source in item.sources:
-        path = source.strip("/")
-        if path in ("", ".") or "$" in source or _URL.match(source):
+def _defined(instruction: tree.Instruction) -> tuple[str, ...]:
+    if isinstance(instruction, tree.From):
+        return (instruction.alias,) if instruction.alias else ()
+    return tuple(pair.name for pair in instruction.pairs) if isinstance(instruction, tree.Arg) else ()
+
+
+def undefined_variable(subject: Subject) -> Iterator[Found]:
+    for use in subject.uses():
+        for name, meant in use.undefined:
+            advice = f" (did you mean ${meant}?)" if meant else ""
+            yield use.instruction.range, f"Usage of undefined variable '${name}'{advice}"
+
+
+def secrets(subject: Subject) -> Iterator[Found]:
+    for use in subject.uses():
+        instruction = use.instruction
+        if isinstance(instruction, tree.Env):
+            names = [word.text if word is not None else "" for word in use.words[::2]]
+        elif isinstance(instruction, tree.Arg):
+            names = [pair.name for pair in instruction.pairs]
+        else:
             continue
-        if ignore.ignored(path.removeprefix("./")):
-            name = item.name.capitalize()
-            text = f"Attempting to {name} file {go_quote(source)} that is excluded by .dockerignore"
-            yield warning("CopyIgnoredFile", text, item.range)
+        for name in names:
+            if _SECRET.search(name) and not _HARMLESS.search(name):
+                kind = instruction.name.upper()
+                text = f"Do not use ARG or ENV instructions for sensitive data ({kind} {go_quote(name)})"
+                yield instruction.range, text
 
 
-def _exposed(item: tree.Expose) -> Iterator[Warning]:
-    for port in item.ports:
-        protocol = port.partition("/")[2]
-        if protocol != protocol.lower():
-            text = f"Defined protocol '{port}' in EXPOSE instruction should be lowercase"
-            yield warning("ExposeProtoCasing", text, item.range)
-        if ":" in port and "$" not in port:
-            text = f"EXPOSE instruction should not define an IP address or host-port mapping, found '{port}'"
-            yield warning("ExposeInvalidFormat", text, item.range)
+def legacy_pairs(subject: Subject) -> Iterator[Found]:
+    for use in subject.uses():
+        instruction = use.instruction
+        if isinstance(instruction, (tree.Env, tree.Label)) and not all(pair.equals for pair in instruction.pairs):
+            word = instruction.word
+            text = f'"{word} key=value" should be used instead of legacy "{word} key value" format'
+            yield instruction.range, text
 
 
-def _is_derived(stage: Stage, dockerfile: Dockerfile) -> bool:
-    """Tell whether a stage stands on another one, whose working directory this Dockerfile says."""
-    for other in dockerfile.stages:
-        if other is stage:
-            return False
-        if other.name and other.name == stage.source.base.lower():
-            return any(isinstance(item, tree.Workdir) for item in other.instructions)
+def expose_format(subject: Subject) -> Iterator[Found]:
+    for use in subject.uses():
+        if isinstance(use.instruction, tree.Expose):
+            for port in (port for word in use.words if word is not None for port in word.words):
+                if port.rpartition(":")[0].strip(":"):
+                    text = "EXPOSE instruction should not define an IP address or host-port mapping, found"
+                    yield use.instruction.range, f"{text} '{port}'"
+
+
+def json_arguments(subject: Subject) -> Iterator[Found]:
+    built = {id(stage) for stage in subject.stages()}
+    shells: list[bool] = []  # whether a stage ends with a shell of its own
+    for stage in subject.reading.stages:
+        shell = shells[stage.parent] if stage.parent is not None else stage.image is not None and stage.image.shell
+        for use in stage.uses:
+            instruction = use.instruction
+            shell = shell or isinstance(instruction, tree.Shell)
+            if isinstance(instruction, tree.Command) and instruction.shell and not shell and id(stage) in built:
+                reason = "to prevent unintended behavior related to OS signals"
+                yield instruction.range, f"JSON arguments recommended for {instruction.word} {reason}"
+        shells.append(shell)
+
+
+def repeated(subject: Subject) -> Iterator[Found]:
+    for stage in subject.stages():
+        earlier: dict[str, tree.Instruction] = {}
+        for use in stage.uses:
+            instruction = use.instruction
+            if not isinstance(instruction, (tree.Command, tree.Healthcheck)):
+                continue
+            if instruction.name in earlier:
+                reason = "should not be used in the same stage because only the last one will be used"
+                yield earlier[instruction.name].range, f"Multiple {instruction.word} instructions {reason}"
+            earlier[instruction.name] = instruction
+
+
+def relative_workdir(subject: Subject) -> Iterator[Found]:
+    for stage in subject.stages():
+        for use in stage.uses:
+            if isinstance(use.instruction, tree.Workdir):
+                path = use.words[0]
+                if path is not None and not path.text.startswith("/") and not _has_workdir(subject.reading, stage):
+                    text = f"Relative workdir {go_quote(path.text)} can have unexpected results if the base image"
+                    yield use.instruction.range, f"{text} changes"
+                break  # those that follow are as good as the first one
+
+
+def _has_workdir(reading: Reading, stage: StageReading) -> bool:
+    """Tell whether a stage above which `stage` stands says where it works."""
+    while stage.parent is not None:
+        stage = reading.stages[stage.parent]
+        if any(isinstance(use.instruction, tree.Workdir) for use in stage.uses):
+            return True
     return False
 
 
-def check_descriptions(dockerfile: Dockerfile) -> Iterator[Warning]:
-    """Yield InvalidDefinitionDescription, an experimental rule."""
-    for item in dockerfile.arguments:
-        yield from _argument(item)
-    for stage in dockerfile.stages:
-        if stage.source.comment and stage.name and not _describes(stage.source.comment, stage.name):
-            yield _undescribed(stage.source.word, stage.name, stage.source.range)
-        for inner in stage.instructions:
-            if isinstance(inner, tree.Arg):
-                yield from _argument(inner)
+def copied_although_ignored(subject: Subject) -> Iterator[Found]:
+    ignore = subject.ignore
+    if ignore is None or ignore.takes_back:
+        return  # what is in a directory that is left out may be taken back in
+    for use in subject.uses():
+        instruction = use.instruction
+        if not isinstance(instruction, tree.Copy) or instruction.from_:
+            continue
+        for word in use.words[: len(instruction.sources)]:
+            path = "" if word is None or _REMOTE.match(word.text) else _cleaned(word.text)
+            if path and _is_ignored(ignore, path):
+                kind = instruction.name.capitalize()
+                text = f"Attempting to {kind} file {go_quote(path)} that is excluded by .dockerignore"
+                yield instruction.range, text
 
 
-def _argument(item: tree.Arg) -> Iterator[Warning]:
-    if item.comment and not any(_describes(item.comment, pair.name) for pair in item.pairs):
-        yield _undescribed("ARG", item.pairs[0].name, item.range)
+def _cleaned(path: str) -> str:
+    return posixpath.normpath(path.lstrip("/") or ".")
 
 
-def _describes(comment: str, name: str) -> bool:
-    first = comment.split("\n")[-1].strip().partition(" ")[0]
-    return first.lower() == name.lower()
-
-
-def _undescribed(instruction: str, name: str, place: tree.Range) -> Warning:
-    text = f"Comment for {instruction} should follow the format: `# {name} <description>`"
-    return warning("InvalidDefinitionDescription", text, place)
+def _is_ignored(ignore: Ignore, path: str) -> bool:
+    if path == ".":  # the context itself is never left out, but all of it may be
+        return any(pattern.text in _EVERYTHING for pattern in ignore.patterns)
+    return ignore.ignored(path)

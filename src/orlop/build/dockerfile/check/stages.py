@@ -1,129 +1,103 @@
-"""Rules on stages: their names, their bases, the instructions that each may have once."""
+"""Rules on FROM: names of stages, their bases, their platforms."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from orlop.build.dockerfile import tree
-from orlop.build.dockerfile.check.rule import warning
-from orlop.build.dockerfile.expand import expand
-from orlop.build.dockerfile.suggest import nearest
-from orlop.build.dockerfile.tree import Dockerfile, Stage, Warning
+from orlop.build.dockerfile.check.subject import Found, Subject
+from orlop.build.dockerfile.reading import StageReading
+from orlop.build.dockerfile.suggest import suggested
 from orlop.errors import InvalidArgument
 from orlop.formats import reference
+from orlop.formats.platform import normalize
+from orlop.formats.platform import parse as parse_platform
 from orlop.formats.template import go_quote
 
-__all__ = ["check_stages"]
+__all__ = [
+    "base_image_platform",
+    "constant_platform",
+    "default_base",
+    "duplicate_stage_name",
+    "redundant_platform",
+    "reserved_stage_name",
+    "undefined_argument",
+]
 
 _RESERVED = ("context", "scratch")
-_ONCE = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
-_TARGET_PLATFORM = re.compile(r"\$(?:TARGETPLATFORM|\{TARGETPLATFORM\})")
-_PLATFORM_ARGUMENTS = tuple(
-    f"{side}{name}" for side in ("BUILD", "TARGET") for name in ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
-)
+_ANY_MACHINE = "amd64"  # completes a platform of one word; which one does not matter
+_COMPARISONS = 200_000
 
 
-def check_stages(dockerfile: Dockerfile, arguments: Mapping[str, str | None]) -> Iterator[Warning]:
-    """Yield the rules on FROM and on what a stage has twice."""
+def duplicate_stage_name(subject: Subject) -> Iterator[Found]:
     seen: set[str] = set()
-    values = _global_values(dockerfile, arguments)
-    for stage in dockerfile.stages:
-        yield from _name(stage, seen)
-        yield from _platform(stage)
-        yield from _base(stage, dockerfile, values, seen)
-        yield from _twice(stage)
+    for stage in subject.dockerfile.stages:
+        if stage.name in seen:
+            yield stage.source.range, f"Duplicate stage name {go_quote(stage.name)}, stage names should be unique"
         if stage.name:
             seen.add(stage.name)
 
 
-def _name(stage: Stage, seen: set[str]) -> Iterator[Warning]:
-    name, place = stage.name, stage.source.range
-    if name in seen:
-        text = f"Duplicate stage name {go_quote(name)}, stage names should be unique"
-        yield warning("DuplicateStageName", text, place)
-    if name in _RESERVED:
-        text = f"Stage name should not use the same name as reserved stage {go_quote(name)}"
-        yield warning("ReservedStageName", text, place)
+def reserved_stage_name(subject: Subject) -> Iterator[Found]:
+    for stage in subject.dockerfile.stages:
+        if stage.name in _RESERVED:
+            text = f"Stage name should not use the same name as reserved stage {go_quote(stage.name)}"
+            yield stage.source.range, text
 
 
-def _platform(stage: Stage) -> Iterator[Warning]:
-    platform, place = stage.source.platform, stage.source.range
-    if not platform:
-        return
-    if _TARGET_PLATFORM.fullmatch(platform):
-        yield warning(
-            "RedundantTargetPlatform",
-            f"Setting platform to predefined {platform} in FROM is redundant as this is the default behavior",
-            place,
-        )
-    elif "$" not in platform and not (stage.name and platform.replace("/", "-") in stage.name):
-        text = f"FROM --platform flag should not use constant value {go_quote(platform)}"
-        yield warning("FromPlatformFlagConstDisallowed", text, place)
+def undefined_argument(subject: Subject) -> Iterator[Found]:
+    reading = subject.reading
+    known = {**reading.scope, **reading.arguments}
+    comparisons = _COMPARISONS
+    for stage in reading.stages:
+        for word in (stage.base, stage.platform):
+            for name in sorted(word.unset - known.keys()) if word is not None else ():
+                comparisons -= len(known)
+                message = f"FROM argument '{name}' is not declared"
+                yield stage.stage.source.range, suggested(message, name, known if comparisons >= 0 else ())
 
 
-def _base(stage: Stage, dockerfile: Dockerfile, values: Mapping[str, str], seen: set[str]) -> Iterator[Warning]:
-    source, escape = stage.source, dockerfile.directives.escape
-    known = {*values, *(pair.name for item in dockerfile.arguments for pair in item.pairs)}
-    for text in (source.base, source.platform):
+def default_base(subject: Subject) -> Iterator[Found]:
+    for stage, base in zip(subject.dockerfile.stages, subject.default_bases, strict=False):
         try:
-            unset = expand(text, values, escape=escape).unset
+            reference.parse(base)
         except InvalidArgument:
-            continue  # the conversion says what is wrong
-        for name in sorted(unset - known):
-            close = nearest(name, sorted(known))
-            message = f"FROM argument '{name}' is not declared" + (f" (did you mean {close}?)" if close else "")
-            yield warning("UndefinedArgInFrom", message, source.range)
-    if "$" in source.base:
-        defaults = _global_values(dockerfile, {})
-        try:
-            default = expand(source.base, defaults, escape=escape).text
-        except InvalidArgument:
-            return
-        if default not in seen and not _is_base(default):
-            message = f"Default value for ARG {source.base} results in empty or invalid base image name"
-            yield warning("InvalidDefaultArgInFrom", message, source.range)
+            text = f"Default value for ARG {stage.source.base} results in empty or invalid base image name"
+            yield stage.source.range, text
 
 
-def _is_base(name: str) -> bool:
-    if name == "scratch":
+def redundant_platform(subject: Subject) -> Iterator[Found]:
+    for stage in subject.reading.stages:
+        word = stage.platform
+        if word is None or word.unset or word.used != {"TARGETPLATFORM"}:
+            continue
+        if word.text == subject.reading.scope["TARGETPLATFORM"]:
+            platform = stage.stage.source.platform
+            text = f"Setting platform to predefined {platform} in FROM is redundant as this is the default behavior"
+            yield stage.stage.source.range, text
+
+
+def constant_platform(subject: Subject) -> Iterator[Found]:
+    for stage in subject.reading.stages:
+        word = stage.platform
+        if word is not None and not word.used and not word.unset and not _is_named_for(stage, word.text):
+            yield stage.stage.source.range, f"FROM --platform flag should not use constant value {go_quote(word.text)}"
+
+
+def _is_named_for(stage: StageReading, platform: str) -> bool:
+    """Tell whether a stage's name says for which platform it is, or `platform` is none."""
+    try:
+        parsed = parse_platform(platform, machine=_ANY_MACHINE)
+    except InvalidArgument:
         return True
-    try:
-        reference.parse(name)
-    except InvalidArgument:
-        return False
-    return bool(name)
+    return parsed.os in stage.stage.name or parsed.architecture in stage.stage.name
 
 
-def _twice(stage: Stage) -> Iterator[Warning]:
-    for name in _ONCE:
-        found = [item for item in stage.instructions if item.name == name.lower()]
-        for item in found[:-1]:
-            yield warning(
-                "MultipleInstructionsDisallowed",
-                f"Multiple {name} instructions should not be used in the same stage because only the last one will be "
-                "used",
-                item.range,
-            )
-
-
-def _global_values(dockerfile: Dockerfile, arguments: Mapping[str, str | None]) -> dict[str, str]:
-    values = dict.fromkeys(_PLATFORM_ARGUMENTS, "linux")
-    for item in dockerfile.arguments:
-        for pair in item.pairs:
-            values.update(_value(pair, values, arguments, dockerfile.directives.escape))
-    return values
-
-
-def _value(
-    pair: tree.Pair, values: Mapping[str, str], arguments: Mapping[str, str | None], escape: str
-) -> dict[str, str]:
-    given = arguments.get(pair.name)
-    if given is not None:
-        return {pair.name: given}
-    if pair.value is None:
-        return {}
-    try:
-        return {pair.name: expand(pair.value, values, escape=escape).text}
-    except InvalidArgument:
-        return {}
+def base_image_platform(subject: Subject) -> Iterator[Found]:
+    for stage in subject.stages():
+        if stage.image is None or stage.image.platform is None:
+            continue
+        wanted, found = normalize(stage.wanted), normalize(stage.image.platform)
+        if (wanted.os, wanted.architecture) != (found.os, found.architecture):
+            names = f"platform {go_quote(str(found))}, expected {go_quote(str(wanted))}"
+            text = f"Base image {stage.base_name} was pulled with {names} for current build"
+            yield stage.stage.source.range, text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -100,7 +101,7 @@ class Contexts:
     def _take_files(self, read: Read) -> int:
         """Take what `read` brings; return how many bytes of it are files."""
         stream, total = _Framed(read), 0
-        while head := stream.line():
+        while (head := stream.line()) is not None:
             digest, size = _file_head(head)
             self.store.put(digest, size, stream.part(size))
             total += size
@@ -121,14 +122,14 @@ class _Framed:
         self._read = read
         self._block = memoryview(b"")  # what is left of the last one
 
-    def line(self) -> bytes:
-        """Return the next line without its end, b"" at the end of the stream. Raises `InvalidArgument`."""
+    def line(self) -> bytes | None:
+        """Return the next line without its end, None at the end of the stream. Raises `InvalidArgument`."""
         line = b""
         while len(line) <= _MAX_HEAD:
             if not self._block and not self._next():
                 if line:
                     raise InvalidArgument("the files of the context break off")
-                return b""
+                return None
             start = bytes(self._block[:_MAX_HEAD])
             found, end, _ = start.partition(b"\n")
             line += found
@@ -159,8 +160,9 @@ class _Framed:
 async def received(body: AsyncIterator[bytes], work: Callable[[Read], T]) -> T:
     """Do `work` in a thread on what arrives; return what it returns."""
     upload = Upload(body, lambda read, report: work(read))
-    async for _ in upload.progress():
-        pass
+    async with aclosing(upload.progress()) as progress:
+        async for _ in progress:
+            pass
     assert upload.result is not None
     return upload.result
 

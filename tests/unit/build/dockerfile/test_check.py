@@ -177,8 +177,22 @@ def test_there_are_22_rules_with_their_pages() -> None:
     assert urls["InvalidBaseImagePlatform"] == ""
 
 
-LINES = ("FROM a AS b", "FROM b", "from $X", "ARG X=${Y", "ARG X=$X$X", "COPY $a /", "CMD x", "ENV a=$b", "ENV $X=1 b=2",
-         "WORKDIR $X", "EXPOSE $X/TCP", "ONBUILD ENV a=$X", "RUN --mount=type=$X,\"a x", "SHELL [\"a\"]")  # fmt: skip
+LINES = (
+    "FROM a AS b",
+    "FROM b",
+    "from $X",
+    "ARG X=${Y",
+    "ARG X=$X$X",
+    "COPY $a /",
+    "CMD x",
+    "ENV a=$b",
+    "ENV $X=1 b=2",
+    "WORKDIR $X",
+    "EXPOSE $X/TCP",
+    "ONBUILD ENV a=$X",
+    'RUN --mount=type=$X,"a x',
+    'SHELL ["a"]',
+)
 
 
 @given(

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from orlop.build.dockerfile import tree
 from orlop.build.dockerfile.check.subject import Found, Subject
-from orlop.build.dockerfile.reading import Reading, StageReading
 from orlop.formats.ignore import Ignore
 from orlop.formats.template import go_quote
 
@@ -131,23 +130,18 @@ def repeated(subject: Subject) -> Iterator[Found]:
 
 
 def relative_workdir(subject: Subject) -> Iterator[Found]:
-    for stage in subject.stages():
-        for use in stage.uses:
-            if isinstance(use.instruction, tree.Workdir):
-                path = use.words[0]
-                if path is not None and not path.text.startswith("/") and not _has_workdir(subject.reading, stage):
-                    text = f"Relative workdir {go_quote(path.text)} can have unexpected results if the base image"
-                    yield use.instruction.range, f"{text} changes"
-                break  # those that follow are as good as the first one
-
-
-def _has_workdir(reading: Reading, stage: StageReading) -> bool:
-    """Tell whether a stage above which `stage` stands says where it works."""
-    while stage.parent is not None:
-        stage = reading.stages[stage.parent]
-        if any(isinstance(use.instruction, tree.Workdir) for use in stage.uses):
-            return True
-    return False
+    built = {id(stage) for stage in subject.stages()}
+    set_: list[bool] = []  # whether a stage, or one below it, has a WORKDIR
+    for stage in subject.reading.stages:
+        first = next((use for use in stage.uses if isinstance(use.instruction, tree.Workdir)), None)
+        below = stage.parent is not None and set_[stage.parent]
+        set_.append(below or first is not None)
+        if first is None or below or id(stage) not in built:
+            continue
+        path = first.words[0]
+        if path is not None and not path.text.startswith("/"):
+            reason = "can have unexpected results if the base image changes"
+            yield first.instruction.range, f"Relative workdir {go_quote(path.text)} {reason}"
 
 
 def copied_although_ignored(subject: Subject) -> Iterator[Found]:

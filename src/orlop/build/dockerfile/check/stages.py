@@ -50,7 +50,9 @@ def undefined_argument(subject: Subject) -> Iterator[Found]:
     comparisons = _COMPARISONS
     for stage in reading.stages:
         for word in (stage.base, stage.platform):
-            for name in sorted(word.unset - known.keys()) if word is not None else ():
+            for name in sorted(word.unset) if word is not None else ():
+                if name in known:
+                    continue  # an ARG without a value
                 comparisons -= len(known)
                 message = f"FROM argument '{name}' is not declared"
                 yield stage.stage.source.range, suggested(message, name, known if comparisons >= 0 else ())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
+from orlop.cli.build.flags import OWN_NAMES
 from orlop.cli.command import Command
 from orlop.cli.flags import STRING
 from orlop.cli.main import run
@@ -21,8 +23,13 @@ pytestmark = pytest.mark.docker
 OWN = {
     *("doctor", "completion", "__complete", "system dial-stdio", "system check"),
     *("image diff", "registry serve", "registry gc"),
+    *("builder du", "builder shell", "builder dismiss"),
 }
-OWN_FLAGS = {"image inspect": {"layers", "files"}}
+OWN_FLAGS: dict[str, Collection[str]] = {
+    "image inspect": {"layers", "files"},
+    **dict.fromkeys(("image build", "build", "builder build"), OWN_NAMES),
+    "builder prune": {"max-used-space", "min-free-space", "reserved-space"},
+}
 # Without an engine docker hides no flag: neither Windows' nor a swarm's.
 NOWHERE = {"DOCKER_HOST": "unix:///does/not/exist.sock"}
 PATHS = [" ".join(path) for entry in TABLE for path in entry.paths if " ".join(path) not in OWN]
@@ -199,6 +206,29 @@ def test_help_has_the_same_layout(docker: Run, orlop: Run, path: str) -> None:
         "events --since nonsense",
         "events --format {{.Nope",
         "load --bogus",
+        "build",
+        "build a b",
+        "image build",
+        "builder build",
+        "builder bogus",
+        "builder prune x",
+        "builder prune --filter x",
+        "builder prune --keep-storage x",
+        "build /does/not/exist",
+        "build -f - -",
+        "build /etc/passwd",
+        "build --bogus .",
+        "build -t UPPER .",
+        "build -t a:b:c .",
+        "build --build-arg =x .",
+        "build --label =x .",
+        "build --add-host x .",
+        "build --ulimit bogus=1 .",
+        "build -m x .",
+        "build --shm-size -5 .",
+        "build --cpu-quota x .",
+        "build -f /does/not/exist /etc/ssl",
+        "build /var/empty-of-a-dockerfile/..",
         "-D ps --bogus",
         "ps -D",
     ],
@@ -242,4 +272,5 @@ def test_string_flags_have_no_default_that_docker_lacks() -> None:
         for flag in command.flags
         if flag.kind is STRING and flag.default
     }
-    assert shown <= {"pull", "restart", "tail", "driver", "availability", "scope", "sharing", "type"}
+    theirs = {"network", "pull", "restart", "tail", "driver", "availability", "scope", "sharing", "type"}
+    assert shown - OWN_NAMES <= theirs

@@ -29,7 +29,12 @@ def environment_of(engine: FakeEngine, home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home), "DOCKER_HOST": f"unix://{engine.socket}", "TZ": "UTC"}
 
 
+# What docker says of its builder when its plugin for BuildKit is not installed.
+_DEPRECATED = re.compile(r"\ADEPRECATED: The legacy builder.*?\n\n", re.DOTALL)
+
+
 def neutral(text: str) -> str:
+    text = _DEPRECATED.sub("", text)
     text = re.sub(r"Is (the docker daemon|orlopd) running", "Is it running", text)
     text = re.sub(r"\b[Dd]ocker daemon\b|\bOrlop daemon\b", "DAEMON", text)
     return re.sub(r"\b(docker|orlop)\b(?![.:/-]\w)", "PROGRAM", text)

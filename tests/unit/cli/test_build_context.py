@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from orlop.cli.build import context as contexts
 from orlop.cli.build.context import Context, read_context
 from orlop.cli.build.digests import Digests, cache_path
 from orlop.cli.build.upload import send_context
@@ -100,9 +99,12 @@ def test_ignored_files_are_not_looked_at_unless_something_takes_them_back(
         (root / name).write_text(name)
     scanned: list[str] = []
     real = os.scandir
-    monkeypatch.setattr(
-        contexts.os, "scandir", lambda path: (scanned.append(os.path.relpath(path, root)), real(path))[1]
-    )
+
+    def scandir(path: str) -> Any:
+        scanned.append(os.path.relpath(path, root))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
     assert list(entries(read("out\nback\n!back/in\n"))) == ["back/in", "back/in/c", "keep", "keep/a"]
     assert sorted(scanned) == [".", "back", "back/in", "keep"]
 
@@ -148,7 +150,7 @@ def test_what_was_written_just_before_it_was_read_is_not_trusted(
 ) -> None:
     path = root / "file"
     path.write_bytes(b"one")
-    monkeypatch.setattr(contexts.time, "time_ns", lambda: path.stat().st_ctime_ns + 4_000_000)  # one tick later
+    monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + 4_000_000)  # one tick later
     read()
     assert read().hashed == 1
 
@@ -226,7 +228,7 @@ def test_a_file_that_is_changed_while_it_is_read_is_read_again_and_given_up_in_t
             path.write_bytes(b"0" * (times + 1))
         return count
 
-    monkeypatch.setattr(contexts.os, "readv", readv)
+    monkeypatch.setattr(os, "readv", readv)
     most = 1
     assert entries(read())["file"]["digest"] == digest(b"00")
     times, most = 5, 100

@@ -76,8 +76,8 @@ def exactly(number: int) -> Arity:
 class Command:
     """One command. `usage` is what follows its name; `run` gets the session, the flags and the arguments.
 
-    `complete` names what its arguments are, for shell completion: "container", "image", "network", "registry", "volume"
-    or nothing.
+    `complete` names what its arguments are, for shell completion: "container", "image", "kept", "network", "registry",
+    "volume" or nothing.
     """
 
     __slots__ = ("arity", "complete", "flags", "interspersed", "long", "run", "usage")

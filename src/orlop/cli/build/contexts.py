@@ -46,8 +46,11 @@ def send_sources(
         body["Remote"] = source.remote
     elif source.archive:
         body["Context"] = _send_archive(engine, source.archive, progress)
-    elif source.directory and files:
-        body["Context"] = _send_directory(engine, source.directory, source.dockerfile, "", progress)
+    elif source.directory:
+        ignore, path, _ = read_ignore(source.directory, source.dockerfile)
+        body |= {"Ignore": str(ignore).encode(errors="replace").decode()} if path else {}
+        if files:
+            body["Context"] = _send_directory(engine, source.directory, source.dockerfile, "", progress)
     for name, value in named.items():
         if chosen[name] is None and files:
             chosen[name] = _send_directory(engine, os.path.realpath(value), None, name, progress)

@@ -25,8 +25,10 @@ _REASONS = {
 
 
 def explain_text(vertices: Iterable[Vertex]) -> str:
-    """Return a table of the steps; below each that was carried out, why."""
+    """Return a table of the steps; below each that was carried out, why. It is "" if there was none."""
     steps = sorted((vertex for vertex in vertices if vertex.step), key=lambda vertex: vertex.step)
+    if not steps:
+        return ""
     text = tabulate("\n".join(["STEP\tCACHE\tTIME\tSIZE", *(_row(vertex) for vertex in steps)]))
     heading, *rows = text.split("\n")
     lines = [heading.rstrip()]

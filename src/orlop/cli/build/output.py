@@ -44,17 +44,18 @@ class Tail:
     """The last lines of an output, fit to be shown on one row each."""
 
     def __init__(self, most: int) -> None:
-        self._lines = Lines()
+        self._streams: dict[int, Lines] = {}
         self._last: deque[str] = deque(maxlen=most)
 
-    def feed(self, data: bytes) -> None:
-        """Take what was written."""
-        self._last.extend(plain_text(line) for line in self._lines.feed(data))
+    def feed(self, data: bytes, stream: int = 1) -> None:
+        """Take what was written to a stream (1 or 2)."""
+        lines = self._streams.setdefault(stream, Lines())
+        self._last.extend(plain_text(line) for line in lines.feed(data))
 
     def lines(self, most: int) -> list[str]:
-        """Return at most `most` lines, the last ones, among them the one that has not ended."""
-        rest = plain_text(self._lines.rest)
-        found = [*self._last, rest] if rest else list(self._last)
+        """Return at most `most` lines, the last ones, among them those that have not ended."""
+        rests = [plain_text(lines.rest) for lines in self._streams.values() if lines.rest]
+        found = [*self._last, *rests]
         return found[-most:] if most else []
 
 

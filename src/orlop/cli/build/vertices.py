@@ -86,7 +86,7 @@ class Vertices:
         elif kind == "transfer":
             vertex.transfers[record["id"]] = record
         elif kind == "output":
-            vertex.tail.feed(b64decode(record["data"]))
+            vertex.tail.feed(b64decode(record["data"]), record["stream"])
         return vertex
 
     @property

@@ -15,6 +15,7 @@ from orlop.cli.build.ending import failure_text, image_text, warnings_text
 from orlop.cli.build.explain import explain_text
 from orlop.cli.build.flags import BUILD_FLAGS
 from orlop.cli.build.options import Asked, build_arguments, read_options
+from orlop.cli.build.output import plain_text
 from orlop.cli.build.sources import Source, find_source
 from orlop.cli.command import command, exactly
 from orlop.cli.credentials.registries import registry_config
@@ -98,7 +99,13 @@ class _Build:
         return dict(finished or {})
 
     def _records(self, call: Any) -> Iterator[Json]:
-        for batch in json_batches(self._session.engine.open(call), tick=_TICK):
+        remote = self._source.remote
+        if remote:
+            self._progress.began("remote", f"[internal] load remote build context {plain_text(remote)}")
+        response = self._session.engine.open(call)  # it begins when the daemon has everything
+        if remote:
+            self._progress.ended("remote")
+        for batch in json_batches(response, tick=_TICK):
             yield from batch
             self._progress.settle()
 
@@ -108,7 +115,7 @@ class _Build:
         vertices, name, text = self._progress.vertices, *self._dockerfile
         if vertices.finished is None and self._asked.call == "build":
             self._progress.take({"kind": "finished", **finished})
-        self._tell(warnings_text(vertices.warnings, name, text, whole=self._session.debug))
+        self._warn()
         self._tell(failure_text(vertices, finished, name, text))
         self._explain()
         if finished.get("kept") and self._options.on_failure:
@@ -118,9 +125,7 @@ class _Build:
         return 1
 
     def _built(self, finished: Json) -> int:
-        vertices = self._progress.vertices
-        if self._asked.display != "quiet":
-            self._tell(warnings_text(vertices.warnings, *self._dockerfile, whole=self._session.debug))
+        self._warn()
         image = finished.get("image", "")
         if image and self._options.iidfile:
             with open(self._options.iidfile, "w", encoding="ascii") as file:
@@ -148,6 +153,11 @@ class _Build:
         for document in self._documents:
             sys.stdout.write(show(document, as_json=asked.as_json))
         return 0
+
+    def _warn(self) -> None:
+        if self._asked.display != "quiet":
+            warnings = self._progress.vertices.warnings
+            self._tell(warnings_text(warnings, *self._dockerfile, whole=self._session.debug))
 
     def _explain(self) -> None:
         if self._options.explain:

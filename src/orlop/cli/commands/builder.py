@@ -53,7 +53,7 @@ def disk_usage(session: Session, options: Options, arguments: list[str]) -> None
     session.print(usage_text(items, verbose=options.verbose).rstrip("\n"))
 
 
-@command("STEP", exactly(1))
+@command("STEP", exactly(1), complete="kept")
 def shell(session: Session, options: Options, arguments: list[str]) -> None:
     """Open a shell in the file system that was kept of a step."""
     from orlop.cli.build.shell import open_shell
@@ -61,7 +61,7 @@ def shell(session: Session, options: Options, arguments: list[str]) -> None:
     open_shell(session, arguments[0])
 
 
-@command("STEP [STEP...]", at_least(1))
+@command("STEP [STEP...]", at_least(1), complete="kept")
 def dismiss(session: Session, options: Options, arguments: list[str]) -> None:
     """Remove file systems that were kept of steps."""
     failed = False

@@ -139,6 +139,10 @@ def _images(session: Session) -> list[tuple[str, str]]:
     ]
 
 
+def _kept(session: Session) -> list[tuple[str, str]]:
+    return [(item["Id"][:12], " ".join(item["Command"])) for item in session.engine.do(calls.build_kept())]
+
+
 def _registries(session: Session) -> list[tuple[str, str]]:
     return [(server, "") for server in {**session.config.mapping("auths"), **session.config.mapping("credHelpers")}]
 
@@ -155,6 +159,7 @@ def _volumes(session: Session) -> list[tuple[str, str]]:
 _FINDERS = {
     "container": _containers,
     "image": _images,
+    "kept": _kept,
     "network": _networks,
     "registry": _registries,
     "volume": _volumes,

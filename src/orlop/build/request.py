@@ -33,7 +33,7 @@ class BuildRequest:
     stand for a stage or an image by name: ``context`` for one that the client sent, else an image's reference.
     `no_cache_stages` are stages whose cache is not used, `no_cache` says that of all. `hosts` are ``name:address``.
     `origin` says where the context comes from (a directory of the client, a URL), which tells this build from others
-    when it is asked what changed since the last one.
+    when it is asked what changed since the last one. `ignore` is the context's ``.dockerignore``, for the checks alone.
     """
 
     dockerfile: str
@@ -57,3 +57,4 @@ class BuildRequest:
     stop_after: str = ""
     check: bool = False
     origin: str = ""
+    ignore: str | None = None

@@ -44,6 +44,10 @@ class Ignore:
         lines = text.removeprefix("\ufeff").split("\n")
         return cls(found for line in lines if not line.startswith("#") and (found := _cleaned(line.strip())))
 
+    def __str__(self) -> str:
+        """Return a text that parses to the same."""
+        return "\n".join(str(pattern) for pattern in self.patterns)
+
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
@@ -115,6 +119,10 @@ class _Pattern:
         except pathmatch.BadPattern as error:
             raise InvalidArgument(str(error)) from None
         self.expression = _expression(self.text)
+
+    def __str__(self) -> str:
+        comment = self.text.startswith("#") and not self.exception
+        return f"{'!' if self.exception else './' if comment else ''}{self.text}"
 
     def may_match_below(self, inside: str) -> bool:
         """Tell whether something below a directory (with its slash) may match."""

@@ -117,6 +117,16 @@ def test_nothing_below_what_is_pruned_is_taken(lines: list[str], directory: str,
         assert ignore.ignored(f"{directory}/{below}")
 
 
+@given(LINES)
+def test_the_text_of_what_was_parsed_is_parsed_to_the_same(lines: list[str]) -> None:
+    try:
+        ignore = Ignore.parse("\n".join([*lines, " # a", " ! b"]))
+    except InvalidArgument:
+        return
+    assert str(Ignore.parse(str(ignore))) == str(ignore)
+    assert Ignore.parse(str(ignore)).ignored("# a") is ignore.ignored("# a")
+
+
 @given(LINES, st.lists(PATHS, max_size=8))
 def test_what_was_asked_before_changes_nothing(lines: list[str], paths: list[str]) -> None:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from orlop.build.convert import Missing, convert
 from orlop.build.dockerfile.check import check
 from orlop.build.dockerfile.errors import DockerfileError
 from orlop.build.dockerfile.parser import parse
+from orlop.build.dockerfile.reading import Bases
 from orlop.build.dockerfile.tree import Dockerfile, Range
 from orlop.build.dockerfile.tree import Warning as Found
 from orlop.build.failure import BuildFailed
@@ -21,9 +22,11 @@ from orlop.build.request import BuildRequest
 from orlop.engine.builds.base_images import BaseImages
 from orlop.engine.builds.credentials import Keyring
 from orlop.engine.builds.export import export
+from orlop.engine.builds.known_images import bases_of
 from orlop.engine.builds.worker import BuildWorker
 from orlop.engine.images.upload import host_platform
 from orlop.errors import Error, InvalidArgument
+from orlop.formats.ignore import Ignore
 from orlop.image.leases import Lease
 
 if TYPE_CHECKING:
@@ -83,8 +86,6 @@ class Build:
         dockerfile = self.dockerfile = await asyncio.to_thread(parse, self._request.dockerfile)
         images: dict[ImageWanted, ImageInfo] = {}
         found = await self._converted(images)
-        for warning in await asyncio.to_thread(checked, dockerfile, self._request):
-            self._report(warning)
         finder = BaseImages(
             self._engine,
             lease,
@@ -96,6 +97,9 @@ class Build:
         while isinstance(found, Missing):
             images |= await finder.find(found.images)
             found = await self._converted(images)
+        bases = bases_of(images, self._request)
+        for warning in await asyncio.to_thread(checked, dockerfile, self._request, bases, found.stages):
+            self._report(warning)
         return found
 
     async def _converted(self, images: Mapping[ImageWanted, ImageInfo]) -> Graph | Missing:
@@ -119,9 +123,21 @@ class Build:
         return Finished(kept=kept, line=step.range.line, end=step.range.end)
 
 
-def checked(dockerfile: Dockerfile, request: BuildRequest) -> tuple[Warned, ...]:
-    """Return what the checks say. Raises `DockerfileError` if the Dockerfile wants that to fail the build."""
-    warnings = check(dockerfile, request.arguments)
+def checked(
+    dockerfile: Dockerfile, request: BuildRequest, bases: Bases, built: Collection[str] | None = None
+) -> tuple[Warned, ...]:
+    """Return what the checks say, of the stages that are `built`. Raises `DockerfileError` if the Dockerfile wants that
+    to fail the build, and `InvalidArgument` for a wrong .dockerignore."""
+    host = host_platform()
+    warnings = check(
+        dockerfile,
+        request.arguments,
+        target=request.platform or host,
+        host=host,
+        bases=bases,
+        built=built,
+        ignore=Ignore.parse(request.ignore) if request.ignore else None,
+    )
     if warnings and dockerfile.directives.check_error and not request.check:
         rules = ", ".join(sorted({warning.rule for warning in warnings}))
         message = f"lint violation found for rules: {rules}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, aclosing
 from platform import machine
@@ -12,6 +13,7 @@ from orlop.build.dockerfile.parser import parse
 from orlop.build.progress import Finished
 from orlop.engine.builds.build import checked
 from orlop.engine.builds.credentials import Keyring
+from orlop.engine.builds.known_images import bases_here
 from orlop.engine.builds.requests import own_build
 from orlop.engine.builds.sources import Source, own_source
 from orlop.formats.duration import format_rfc3339
@@ -44,11 +46,11 @@ async def _built(engine: Engine, body: BuildCreate, source: Source, keyring: Key
     if request.check or body.call != "build":
         dockerfile = parse(request.dockerfile)
         if body.call == "outline":
-            yield outline(dockerfile, request.target)
+            yield outline(dockerfile, request.target, request.arguments)
         elif body.call == "targets":
             yield targets(dockerfile)
         else:
-            for warning in checked(dockerfile, request):
+            for warning in await asyncio.to_thread(checked, dockerfile, request, bases_here(engine, request)):
                 yield warning
             yield Finished()
         return

@@ -140,6 +140,7 @@ def own_build(body: BuildCreate, dockerfile: str, named: Mapping[str, str], mach
         stop_after=body.stop_after,
         check=body.check or body.call == "check",
         origin=body.origin or body.remote,
+        ignore=body.ignore,
     )
 
 

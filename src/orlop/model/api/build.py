@@ -27,8 +27,9 @@ class BuildCreate(Body, frozen=True, kw_only=True):
 
     `context` is the id of a context that was sent, or there is a `remote` one; `dockerfile` is its text unless it lies
     in that under `dockerfile_name`. `contexts` are named ones: an id, or a reference of an image. `origin` tells this
-    build from others, for explaining what changed since the last one. `ignore` stands for the ``.dockerignore`` of a
-    remote context. `call` is ``build``, ``check``, ``outline`` or ``targets``.
+    build from others, for explaining what changed since the last one. `ignore` is the text of the ``.dockerignore``: it
+    stands for that of a remote context; one that was sent has been chosen by it already. `call` is ``build``,
+    ``check``, ``outline`` or ``targets``.
     """
 
     dockerfile: str | None = None

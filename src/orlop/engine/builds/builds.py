@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orlop.build.files.manifest import Manifest
 from orlop.build.graph import Graph
 from orlop.build.last_builds import LastBuilds
-from orlop.build.progress import Finished, Progress, Report
+from orlop.build.progress import Finished, Progress
 from orlop.build.request import BuildRequest
 from orlop.build.solver import Solver
 from orlop.engine.builds import prune
@@ -96,17 +96,6 @@ class Builds:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             del self._running[task]
-
-    async def run(
-        self,
-        request: BuildRequest,
-        contexts: Mapping[str, Manifest],
-        report: Report,
-        planned: Planned = lambda graph: None,
-    ) -> Finished:
-        """Build; `report` is told what happens. Raises `errors.Error`. Cancelling the caller ends the build."""
-        worker = BuildWorker(self._engine, request, contexts)
-        return await self._carried_out(Build(self._engine, request, worker, report, planned=planned), worker)
 
     def cancel(self, id: str) -> bool:
         """End the builds that a client gave this id; tell whether there was one."""

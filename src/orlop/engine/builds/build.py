@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orlop.build.convert import Missing, convert
+from orlop.build.convert.errors import ConversionError
 from orlop.build.dockerfile.check import check
 from orlop.build.dockerfile.errors import DockerfileError
 from orlop.build.dockerfile.parser import parse
@@ -141,7 +142,7 @@ def checked(
     if warnings and dockerfile.directives.check_error and not request.check:
         rules = ", ".join(sorted({warning.rule for warning in warnings}))
         message = f"lint violation found for rules: {rules}"
-        raise DockerfileError(message, warnings[0].range, line=None, lines=dockerfile.lines)
+        raise ConversionError(message, warnings[0].range)
     return tuple(_warned(dockerfile, warning) for warning in warnings)
 
 

@@ -187,9 +187,9 @@ def test_the_chosen_lines_fit_and_lack_no_vertex_that_runs(most: int, shape: lis
             vertices.take(ended(name, number), 0)
     chosen = chosen_lines(list(vertices.all.values()), most, 80, 0)
     assert len(chosen) <= most
-    running = sum(running for running, _ in shape)
+    alive = sum(running for running, _ in shape)
     shown = sum(any(f"RUN v{number} " in line for line in chosen) for number, (run, _) in enumerate(shape) if run)
-    assert shown == (running if running <= most else most - 1)
+    assert shown == (alive if alive <= most else most - 1)
 
 
 # Plain lines
@@ -218,7 +218,9 @@ def test_who_is_silent_is_left_for_others_and_named_again() -> None:
     text = plain(
         began("a"), output("a", "a1\n"), began("b"), output("b", "b1\n"), 1.5, ended("b", 1), output("a", "a2\n")
     )
-    assert text == ("#1 RUN a\n#1 0.000 a1\n#1 ...\n\n#2 RUN b\n#2 0.000 b1\n#2 DONE 1.0s\n\n#1 RUN a\n#1 0.000 a2\n")
+    assert text == (
+        "#1 RUN a\n#1 0.000 a1\n#1 ...\n\n#2 RUN b\n#2 0.000 b1\n#2 DONE 1.0s\n\n#1 RUN a\n#1 0.000 a2\n#1 CANCELED\n\n"
+    )
 
 
 def test_plain_lines_tell_of_transfers_what_a_log_needs() -> None:
@@ -317,7 +319,7 @@ def test_a_failure_is_told_with_the_output_and_the_place() -> None:
 
 
 def test_warnings_are_counted_and_shown_whole_for_who_wants_that() -> None:
-    warnings = [{"message": "bad words", "rule": "Words", "line": 2}, {"message": "a thing \033[2J"}]
+    warnings: list[Json] = [{"message": "bad words", "rule": "Words", "line": 2}, {"message": "a thing \033[2J"}]
     assert warnings_text(warnings, "f", DOCKERFILE, whole=False) == (
         "\n 2 warnings found (orlop build --check shows the lines):\n - Words: bad words (line 2)\n - a thing \n"
     )

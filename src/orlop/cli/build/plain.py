@@ -57,9 +57,11 @@ class Plain:
         self._stream.flush()
 
     def close(self) -> None:
-        for speaker in list(self._speakers.values()):
-            if speaker.waiting:
-                self._begin_turn(speaker)
+        for speaker in self._speakers.values():
+            speaker.give_up()
+        if self._current is None and self._speakers:
+            self._begin_turn(self._next())
+        self._flush()
         self._stream.flush()
 
     def _others_wait(self) -> bool:
@@ -86,7 +88,7 @@ class Plain:
             self._held -= len(speaker.waiting)
             speaker.waiting = []
             self._last_spoke = self._clock()
-            if speaker.vertex.running:
+            if not speaker.over:
                 return
             self._stream.write("\n")
             del self._speakers[speaker.vertex.id]
@@ -104,6 +106,7 @@ class _Speaker:
     def __init__(self, vertex: Vertex) -> None:
         self.vertex = vertex
         self.waiting: list[str] = []
+        self.over = False
         self._outputs: dict[int, Lines] = {}
         self._told: dict[str, str] = {}
 
@@ -118,8 +121,15 @@ class _Speaker:
             return [f"#{number} {text}\n"] if text else []
         if kind != "ended":
             return []
+        self.over = True
         rests = [self._output(lines.rest, record) for lines in self._outputs.values() if lines.rest]
         return [*rests, f"#{number} {self._end()}\n"]
+
+    def give_up(self) -> None:
+        """Add what is said of a vertex that will not end."""
+        if not self.over:
+            self.over = True
+            self.waiting.append(f"#{self.vertex.number} CANCELED\n")
 
     def _output(self, line: str, record: Json) -> str:
         return f"#{self.vertex.number} {max(0, record['time'] - self.vertex.began) / 1e9:.3f} {line}\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orlop.formats.regexp import BadExpression, check, found
+from orlop.formats.regexp import BadExpression, Several, check, found
 
 ATOMS = st.sampled_from(["a", "b", "0", "é", ".", "[ab]", "[^a]", "[a-c0-9]", r"\d", r"\.", r"\bx", "^", "$", "/", "-"])
 WORDS = st.text(alphabet="abcx0é./-_ ", max_size=12)
@@ -55,3 +55,16 @@ def test_the_syntax_is_that_of_go() -> None:
     assert found(r"\Qa.b\E", "a.b")
     assert not found("(?P<name>x)", "y")
     assert found("^[[:alpha:]]+$", "abc")
+
+
+def test_several_are_found_in_one_pass() -> None:
+    several = Several(["^a", "b$", "c+", "^$"])
+    assert sorted(several.found("acb")) == [0, 1, 2]
+    assert several.found("x") == []
+    assert several.found("") == [3]
+
+
+@pytest.mark.parametrize("expressions", [["a", "["], ["a" * 100_000, "b" * 100_000]])
+def test_several_of_which_one_is_wrong_or_that_are_too_long_are_refused(expressions: list[str]) -> None:
+    with pytest.raises(BadExpression):
+        Several(expressions)

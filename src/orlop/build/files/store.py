@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import queue
 import threading
 import time
 from collections import Counter
@@ -18,13 +17,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orlop.build.files.manifest import Item, Manifest
+from orlop.build.files.manifest import Manifest
+from orlop.build.files.taking import Taking
 from orlop.build.files.trees import ContextTree
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats.digest import Digest
-from orlop.formats.tar.entry import Entry, Kind
+from orlop.formats.tar.entry import Kind
 from orlop.formats.tar.reader import TarReader
-from orlop.image.attributes import normalized
 from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect, peeked
 from orlop.image.scratch import Scratch
 from orlop.linux.proc import boot_id
@@ -78,6 +77,7 @@ class ContextStore:
 
     def __init__(self, path: Path, scratch: Scratch, limit: int = _LIMIT) -> None:
         self._path = path
+        self._root = str(path)
         self._scratch = scratch
         self._limit = limit
         self._lock = threading.Lock()
@@ -103,7 +103,7 @@ class ContextStore:
     def open(self, digest: str) -> int:
         """Return a descriptor of a content, for reading. Raises `NotFound`."""
         try:
-            return os.open(self._place(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return os.open(self._name(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise NotFound(f"{digest} of the build's context is gone") from None
 
@@ -112,7 +112,7 @@ class ContextStore:
 
         Raises `InvalidArgument` if it is another one, and `OSError`.
         """
-        hasher, fresh = hashlib.sha256(), self._fresh()
+        hasher, fresh = hashlib.sha256(), self.fresh()
         left = size
         try:
             with open(fresh, "xb", buffering=0) as file:
@@ -122,7 +122,7 @@ class ContextStore:
                     left -= len(block)
             if left or f"sha256:{hasher.hexdigest()}" != str(digest):
                 raise InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
-            return self._enter(fresh, str(digest), size)
+            return self.enter(fresh, str(digest), size)
         finally:
             fresh.unlink(missing_ok=True)
 
@@ -132,7 +132,7 @@ class ContextStore:
         Owners mean nothing in a context; hard links become files, sockets are left out.
         """
         start, read = peeked(read, MAGIC_LENGTH)
-        taking = _Taking(self, TarReader(decompressed(read, detect(start))))
+        taking = Taking(self, TarReader(decompressed(read, detect(start))))
         try:
             manifest = taking.run()
             return Taken(manifest, taking.hashed, taking.written, taking.bytes)
@@ -211,7 +211,7 @@ class ContextStore:
 
     def write(self, digest: str, data: bytes) -> None:
         """Enter a small content whose digest was computed already. Raises `OSError`."""
-        fresh = self._fresh()
+        fresh = self.fresh()
         try:
             fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
@@ -220,7 +220,7 @@ class ContextStore:
                     view = view[os.write(fd, view) :]
             finally:
                 os.close(fd)
-            self._enter(fresh, digest, len(data))
+            self.enter(fresh, digest, len(data))
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -254,13 +254,19 @@ class ContextStore:
                     self._sizes[digest], self._used[digest] = status.st_size, status.st_mtime
 
     def _place(self, digest: str) -> Path:
-        text = Digest.parse(digest).hex
-        return self._path / text[:2] / text[2:]
+        return Path(self._name(digest))
 
-    def _fresh(self) -> Path:
+    def _name(self, digest: str) -> str:
+        """Return the path of a content, whose digest was checked when it came in."""
+        text = digest.partition(":")[2]
+        return f"{self._root}/{text[:2]}/{text[2:]}"
+
+    def fresh(self) -> Path:
+        """Return a path that nobody else has, for a content to be written at."""
         return self._path / f"new-{os.getpid()}-{next(self._numbers)}"
 
-    def _enter(self, fresh: Path, digest: str, size: int) -> bool:
+    def enter(self, fresh: Path, digest: str, size: int) -> bool:
+        """Take what was written at a fresh path, whose digest and size the caller knows; tell whether it was new."""
         with self._lock:
             new = digest not in self._sizes
             place = self._place(digest)
@@ -293,143 +299,3 @@ def _allocated(path: Path) -> int:
         return path.stat().st_blocks * 512
     except FileNotFoundError:
         return 0
-
-
-class _Taking:
-    """One tar on its way in. Small files are written by threads, while the tar is read on."""
-
-    def __init__(self, store: ContextStore, reader: TarReader) -> None:
-        self._store = store
-        self._reader = reader
-        self._items: dict[str, Item] = {}
-        self.hashed = self.written = self.bytes = 0
-        self._seen: set[str] = set()
-        self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(64)
-        self._error: OSError | None = None
-        self._threads: list[threading.Thread] = []
-
-    def run(self) -> Manifest:
-        entries = total = 0
-        while (entry := self._reader.next()) is not None:
-            entries += 1
-            total += entry.size
-            if entries > _MOST_ENTRIES or total > _MOST_BYTES:
-                raise InvalidArgument("the build's context is too large")
-            self._take(entry)
-        self.close()
-        if self._error is not None:
-            raise self._error
-        return Manifest(self._items.values())
-
-    def close(self) -> None:
-        """Wait until all is written."""
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._threads.clear()
-
-    def _take(self, entry: Entry) -> None:
-        path = normalized(f"/{entry.name}")  # what leads out of the context stays at its root
-        if not path or entry.kind is Kind.OTHER:
-            return
-        self._make_parents(path, entry.mtime)
-        mtime = max(0, min(entry.mtime, (1 << 62)))
-        mode = entry.mode & 0o7777
-        match entry.kind:
-            case Kind.DIRECTORY:
-                if path not in self._items or self._items[path].kind is not Kind.DIRECTORY:
-                    self._forget(path)
-                self._items[path] = Item(path, Kind.DIRECTORY, mode, mtime=mtime)
-                return
-            case Kind.FILE:
-                item = self._file(entry, path, mode, mtime)
-            case Kind.LINK:
-                target = self._items.get(normalized(f"/{entry.linkname}"))
-                if target is None or target.kind is Kind.DIRECTORY:
-                    raise InvalidArgument(f"invalid hard link {entry.name!r} -> {entry.linkname!r} in the context")
-                item = Item(
-                    path,
-                    target.kind,
-                    target.mode,
-                    target.size,
-                    target.digest,
-                    target.target,
-                    target.mtime,
-                    target.capability,
-                    target.major,
-                    target.minor,
-                )
-            case Kind.SYMLINK:
-                item = Item(path, Kind.SYMLINK, 0o777, target=entry.linkname, mtime=mtime)
-            case _:
-                item = Item(path, entry.kind, mode, mtime=mtime, major=entry.major, minor=entry.minor)
-        self._forget(path)
-        self._items[path] = item
-
-    def _make_parents(self, path: str, mtime: int) -> None:
-        parent = path.rpartition("/")[0]
-        while parent:
-            known = self._items.get(parent)
-            if known is not None and known.kind is Kind.DIRECTORY:
-                return
-            if known is not None:
-                raise InvalidArgument(f"invalid context: {parent!r}, which {path!r} is in, is no directory")
-            self._items[parent] = Item(parent, Kind.DIRECTORY, 0o755, mtime=mtime)
-            parent = parent.rpartition("/")[0]
-
-    def _forget(self, path: str) -> None:
-        """Drop a directory's content where something else takes its place."""
-        known = self._items.get(path)
-        if known is not None and known.kind is Kind.DIRECTORY:
-            inside = f"{path}/"
-            self._items = {key: item for key, item in self._items.items() if not key.startswith(inside)}
-
-    def _file(self, entry: Entry, path: str, mode: int, mtime: int) -> Item:
-        if entry.sparse is not None:
-            raise InvalidArgument(f"{entry.name!r} in the build's context is a sparse file: archive it without holes")
-        self.hashed += 1
-        if entry.size <= _SMALL:
-            data = b"".join(self._reader.body())
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            self._keep(digest, data)
-        else:
-            digest = self._large(entry.size)
-        capability = entry.xattrs.get(_CAPABILITY, b"")
-        return Item(path, Kind.FILE, mode, entry.size, digest, mtime=mtime, capability=capability)
-
-    def _keep(self, digest: str, data: bytes) -> None:
-        if digest in self._seen or self._store.known(digest):
-            return
-        self._seen.add(digest)
-        self.written += 1
-        self.bytes += len(data)
-        if len(self._threads) < _WRITERS:
-            thread = threading.Thread(target=self._write, name="context-files", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        self._queue.put((digest, data))
-
-    def _large(self, size: int) -> str:
-        """Write a large file before its digest is known."""
-        hasher, fresh = hashlib.sha256(), self._store._fresh()
-        try:
-            with open(fresh, "xb", buffering=0) as file:
-                for block in self._reader.body():
-                    hasher.update(block)
-                    file.write(block)
-            digest = f"sha256:{hasher.hexdigest()}"
-            if self._store._enter(fresh, digest, size):
-                self.written += 1
-                self.bytes += size
-            return digest
-        finally:
-            fresh.unlink(missing_ok=True)
-
-    def _write(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._error is None:
-                try:
-                    self._store.write(*item)
-                except OSError as error:
-                    self._error = error

@@ -64,7 +64,7 @@ class Several:
 
     def found(self, text: str) -> list[int]:
         """Return the places of those expressions that are found somewhere in `text`, in no order."""
-        places: list[int] = self._set.Match(text.encode(errors="surrogatepass"))
+        places: list[int] = self._set.Match(text.encode(errors="surrogatepass")) or []
         return places
 
 

@@ -190,6 +190,7 @@ def test_a_dockerfiles_own_ignore_file_counts_instead_of_the_directorys(
     (context / ".dockerignore").write_text("file\n*ockerfile\n")
     orlop("build", str(context))
     assert list(builds.files) == [".dockerignore"]
+    assert builds.body["Ignore"].split() == ["file", "*ockerfile"]
     (tmp_path / "Other").write_text("FROM busybox\n")
     (tmp_path / "Other.dockerignore").write_text(".dockerignore")
     orlop("build", "-f", str(tmp_path / "Other"), str(context))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from orlop.cli.build.context import read_context
 from orlop.cli.build.digests import Digests, cache_path
 from orlop.cli.build.display import Progress
-from orlop.cli.build.dockerfile import Dockerfile, read_ignore
+from orlop.cli.build.dockerfile import Dockerfile, Rules, read_ignore
 from orlop.cli.build.sources import Source, is_remote, rest_of
 from orlop.cli.build.upload import send_context
 from orlop.cli.failure import CommandError
@@ -47,13 +47,15 @@ def send_sources(
     elif source.archive:
         body["Context"] = _send_archive(engine, source.archive, progress)
     elif source.directory:
-        ignore, path, _ = read_ignore(source.directory, source.dockerfile)
-        body |= {"Ignore": str(ignore).encode(errors="replace").decode()} if path else {}
+        rules = read_ignore(source.directory, source.dockerfile)
+        if rules.path:
+            body["Ignore"] = str(rules.ignore).encode(errors="replace").decode()
         if files:
-            body["Context"] = _send_directory(engine, source.directory, source.dockerfile, "", progress)
+            body["Context"] = _send_directory(engine, source.directory, rules, "", progress)
     for name, value in named.items():
         if chosen[name] is None and files:
-            chosen[name] = _send_directory(engine, os.path.realpath(value), None, name, progress)
+            directory = os.path.realpath(value)
+            chosen[name] = _send_directory(engine, directory, read_ignore(directory, None), name, progress)
     return {**body, "Contexts": chosen} if chosen and files else body
 
 
@@ -97,18 +99,14 @@ def _send_archive(engine: Engine, begin: bytes, progress: Progress) -> str:
     return _as_vertex(progress, "context", "[internal] load build context from stdin", send)
 
 
-def _send_directory(
-    engine: Engine, directory: str, dockerfile: Dockerfile | None, name: str, progress: Progress
-) -> str:
+def _send_directory(engine: Engine, directory: str, rules: Rules, name: str, progress: Progress) -> str:
     def send(vertex: str) -> str:
-        ignore, ignore_path, size = read_ignore(directory, dockerfile)
-        if ignore_path:
-            progress.transfer(vertex, f"reading {os.path.basename(ignore_path)}:", size, done=True)
-        digests = Digests(cache_path(directory, ignore_path, os.environ))
+        if rules.path:
+            progress.transfer(vertex, f"reading {os.path.basename(rules.path)}:", rules.size, done=True)
         context = read_context(
             directory,
-            ignore,
-            digests,
+            rules.ignore,
+            Digests(cache_path(directory, rules.path, os.environ)),
             lambda files, read: progress.transfer(vertex, "reading context:", read, hashed=files),
         )
         label = "transferring context:"

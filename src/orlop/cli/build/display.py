@@ -31,7 +31,6 @@ class Progress:
 
     def __init__(self, mode: str) -> None:
         self.vertices = Vertices()
-        self.silent = mode in ("quiet", "rawjson")
         self._display = open_display(mode, self.vertices, sys.stderr)
 
     def take(self, record: Json) -> None:

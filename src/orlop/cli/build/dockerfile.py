@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NamedTuple
 
 from orlop import errors
 from orlop.cli.failure import CommandError
 from orlop.formats.ignore import Ignore
 
-__all__ = ["STDIN", "Dockerfile", "decode_dockerfile", "find_dockerfile", "read_ignore", "stdin_dockerfile"]
+__all__ = ["STDIN", "Dockerfile", "Rules", "decode_dockerfile", "find_dockerfile", "read_ignore", "stdin_dockerfile"]
 
 STDIN = "-"
 DEFAULT = "Dockerfile"
@@ -68,8 +69,16 @@ def decode_dockerfile(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def read_ignore(directory: str, dockerfile: Dockerfile | None) -> tuple[Ignore, str, int]:
-    """Return what is left out of a directory, the file that says so ("" for none), and its size.
+class Rules(NamedTuple):
+    """What is left out of a directory, the file that says so ("" for none), and its size."""
+
+    ignore: Ignore
+    path: str = ""
+    size: int = 0
+
+
+def read_ignore(directory: str, dockerfile: Dockerfile | None) -> Rules:
+    """Return what is left out of a directory.
 
     A Dockerfile's own file, ``<Dockerfile>.dockerignore`` beside it, counts instead of the directory's.
     """
@@ -85,7 +94,7 @@ def read_ignore(directory: str, dockerfile: Dockerfile | None) -> tuple[Ignore, 
         except OSError as error:
             raise CommandError(f"error reading {_IGNORE}: open {path}: {(error.strerror or '').lower()}") from None
         try:
-            return Ignore.parse(data.decode("utf-8", "surrogateescape")), path, len(data)
+            return Rules(Ignore.parse(data.decode("utf-8", "surrogateescape")), path, len(data))
         except errors.InvalidArgument as error:
             raise CommandError(f"error checking context: {error.message}") from None
-    return Ignore(()), "", 0
+    return Rules(Ignore(()))

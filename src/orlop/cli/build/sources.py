@@ -10,7 +10,6 @@ from typing import BinaryIO
 from orlop import errors
 from orlop.cli.build.dockerfile import STDIN, Dockerfile, find_dockerfile, stdin_dockerfile
 from orlop.cli.failure import CommandError
-from orlop.formats import git_reference
 from orlop.formats.tar import header
 from orlop.formats.tar.entry import TarError
 
@@ -74,6 +73,8 @@ def find_source(argument: str, file: str) -> Source:
 
 def is_remote(text: str) -> bool:
     """Say whether the daemon can fetch what `text` names: a repository, a tar or a Dockerfile."""
+    from orlop.formats import git_reference
+
     try:
         return text.startswith(("http://", "https://")) or git_reference.parse(text, context=True) is not None
     except errors.InvalidArgument as error:

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from orlop import errors
-from orlop.cli.build.called import check_text, outline_text, targets_text
 from orlop.cli.build.contexts import send_sources
 from orlop.cli.build.display import Progress
 from orlop.cli.build.ending import failure_text, image_text, warnings_text
-from orlop.cli.build.explain import explain_text
 from orlop.cli.build.flags import BUILD_FLAGS
 from orlop.cli.build.options import Asked, build_arguments, read_options
 from orlop.cli.build.output import plain_text
@@ -144,6 +142,8 @@ class _Build:
 
     def _called(self) -> int:
         """Print what was asked for instead of a build."""
+        from orlop.cli.build.called import check_text, outline_text, targets_text
+
         asked = self._asked
         if asked.call == "check":
             warnings = self._progress.vertices.warnings
@@ -161,6 +161,8 @@ class _Build:
 
     def _explain(self) -> None:
         if self._options.explain:
+            from orlop.cli.build.explain import explain_text
+
             stream = sys.stderr if self._asked.display == "quiet" else sys.stdout
             sys.stderr.flush()
             stream.write(explain_text(self._progress.vertices.all.values()))

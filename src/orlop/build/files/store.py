@@ -26,6 +26,7 @@ from orlop.formats.tar.entry import Kind
 from orlop.formats.tar.reader import TarReader
 from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect, peeked
 from orlop.image.scratch import Scratch
+from orlop.linux.filesystem import spread
 from orlop.linux.proc import boot_id
 
 __all__ = ["ContextStore", "Lease", "Loose", "Taken"]
@@ -35,6 +36,7 @@ _MOST_ENTRIES = 2_000_000
 _MOST_BYTES = 1 << 40
 _LIMIT = 2 << 30  # bytes that are kept of contexts nobody uses at present
 _BOOT = "boot"
+_NEW = ".new-"  # in the name of what is not whole yet
 _CAPABILITY = "security.capability"
 _WRITERS = 2
 
@@ -211,18 +213,21 @@ class ContextStore:
 
     def write(self, digest: str, data: bytes) -> None:
         """Enter a small content whose digest was computed already. Raises `OSError`."""
-        fresh = self.fresh()
+        place = self._name(digest)
+        fresh = f"{place}{_NEW}{next(self._numbers)}"  # beside its place: ext4 puts a file near its directory
         try:
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = _created(fresh)
             try:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(fd, view) :]
             finally:
                 os.close(fd)
-            self.enter(fresh, digest, len(data))
+            with self._lock:
+                os.rename(fresh, place)
+                self._sizes[digest], self._used[digest] = len(data), time.time()
         except BaseException:
-            fresh.unlink(missing_ok=True)
+            Path(fresh).unlink(missing_ok=True)
             raise
 
     def _copy(self, digest: str, target: Path) -> None:
@@ -242,6 +247,7 @@ class ContextStore:
             self._scratch.discard(self._path)
             self._path.mkdir(mode=0o700)
             mark.write_text(boot_id())
+        spread(self._path)
         for directory in self._path.iterdir():
             if not directory.is_dir():
                 if directory.name.startswith("new-"):
@@ -249,6 +255,9 @@ class ContextStore:
                 continue
             with os.scandir(directory) as entries:
                 for entry in entries:
+                    if _NEW in entry.name:
+                        os.unlink(entry.path)
+                        continue
                     status = entry.stat(follow_symlinks=False)
                     digest = f"sha256:{directory.name}{entry.name}"
                     self._sizes[digest], self._used[digest] = status.st_size, status.st_mtime
@@ -292,6 +301,15 @@ class ContextStore:
                 if self._holds[digest] <= 0:
                     del self._holds[digest]
         self.collect()
+
+
+def _created(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:  # the first with this beginning
+        Path(path).parent.mkdir(exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _allocated(path: Path) -> int:

@@ -12,6 +12,7 @@ __all__ = ["DockerfileError", "excerpt"]
 _AROUND = 2
 _MARKED_AT_MOST = 10
 _WIDTH = 160
+_LONGEST = 4096
 
 
 class DockerfileError(InvalidArgument):
@@ -26,6 +27,7 @@ class DockerfileError(InvalidArgument):
     ) -> None:
         if line is None and range is not None:
             line = range.line
+        detail = detail if len(detail) <= _LONGEST else detail[:_LONGEST] + "…"
         super().__init__(detail if line is None else f"dockerfile parse error on line {line}: {detail}")
         self.detail = detail
         self.range = range

@@ -16,7 +16,7 @@ from orlop.build.dockerfile.statement import Statement
 from orlop.build.dockerfile.words import SPACE
 from orlop.formats.template import go_quote
 
-__all__ = ["described", "instruction"]
+__all__ = ["descriptions", "instruction"]
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
 _COPY_FLAGS = (("chown", "from", "chmod"), ("exclude",), ("link", "parents"))
@@ -28,9 +28,14 @@ def instruction(statement: Statement) -> tree.Instruction:
     return _READERS[statement.name](statement)
 
 
-def described(comment: str, name: str) -> str:
-    """Return what the comment above an instruction says of `name`, in a line that begins with the name."""
-    return next((line[len(name) + 1 :] for line in comment.split("\n") if name and line.startswith(f"{name} ")), "")
+def descriptions(comment: str) -> dict[str, str]:
+    """Return what the lines of the comment above an instruction say, by the name that each begins with."""
+    found: dict[str, str] = {}
+    for line in comment.split("\n"):
+        name, blank, text = line.partition(" ")
+        if name and blank:
+            found.setdefault(name, text)
+    return found
 
 
 def _from(statement: Statement) -> tree.From:
@@ -70,10 +75,12 @@ def _copy(statement: Statement) -> tree.Copy:
     heredocs: list[tree.Heredoc] = []
     for source in sources:
         opened = None if statement.json else opening(source)
-        if opened is not None and opened.name in named:
+        if opened is None:
+            paths.append(source)
+        elif opened.name in named:
             heredocs.append(named[opened.name])
         else:
-            paths.append(source)
+            raise statement.error(f"heredoc {source} does not begin: a quote or ${{ on its line is never ended")
     return tree.Copy(
         **common(statement, heredocs=tuple(heredocs)),
         sources=tuple(paths),
@@ -111,13 +118,13 @@ def _label(statement: Statement) -> tree.Label:
 
 
 def _arg(statement: Statement) -> tree.Arg:
-    comment = "\n".join(statement.line.comments)
+    comments = descriptions("\n".join(statement.line.comments))
     pairs: list[tree.Pair] = []
     for word in some(statement):
         name, equals, value = word.partition("=")
         if equals and not name:
             raise statement.error("ARG names can not be blank")
-        pairs.append(tree.Pair(name, value if equals else None, comment=described(comment, name)))
+        pairs.append(tree.Pair(name, value if equals else None, comment=comments.get(name, "")))
     return tree.Arg(**common(statement), pairs=tuple(pairs))
 
 

@@ -21,7 +21,8 @@ __all__ = [
 
 # White space as Go's unicode.IsSpace has it: str.isspace knows four control characters more.
 SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-_ANY_SPACE = re.compile(f"[{SPACE}]")
+_ASCII = "\t\n\v\f\r "
+_ASCII_SPACE = re.compile(f"[{_ASCII}]+")
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -59,7 +60,7 @@ def split_head(line: str, escape: str, start: int = 0) -> Head:
 def _flags(line: str, position: int, escape: str) -> tuple[list[tuple[int, str]], int]:
     flags: list[tuple[int, str]] = []
     while True:
-        position = _skip_space(line, position)
+        position = _skip_space(line, position, _ASCII)
         if not line.startswith("--", position):
             return flags, position
         word, end = _flag(line, position, escape)
@@ -83,7 +84,7 @@ def _flag(line: str, position: int, escape: str) -> tuple[str, int]:
                 quote = ""
             else:
                 word.append(char)
-        elif char in SPACE:
+        elif char in _ASCII:
             break
         elif char in "'\"":
             quote = char
@@ -105,9 +106,9 @@ def split_once(text: str) -> tuple[str, str] | None:
 
 
 def first_word(text: str) -> tuple[str, str]:
-    """Return the first word, up to any white space, and what follows it."""
-    space = _ANY_SPACE.search(text)
-    return (text[: space.start()], text[space.end() :].lstrip(SPACE)) if space else (text, "")
+    """Return the first word and what follows the white space after it."""
+    space = _ASCII_SPACE.search(text)
+    return (text[: space.start()], text[space.end() :]) if space else (text, "")
 
 
 def quoted_words(text: str, escape: str) -> list[str]:
@@ -165,7 +166,7 @@ def json_words(text: str) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
     try:
-        found = json.loads(text, parse_int=str.__len__, parse_float=str.__len__, parse_constant=_no_constant)
+        found = json.loads(text, parse_int=len, parse_float=len, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     words = [word for word in found if isinstance(word, str)]
@@ -178,8 +179,8 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity are no JSON
 
 
-def _skip_space(text: str, position: int) -> int:
-    while position < len(text) and text[position] in SPACE:
+def _skip_space(text: str, position: int, space: str = SPACE) -> int:
+    while position < len(text) and text[position] in space:
         position += 1
     return position
 

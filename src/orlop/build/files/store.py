@@ -114,10 +114,11 @@ class ContextStore:
 
         Raises `InvalidArgument` if it is another one, and `OSError`.
         """
-        hasher, fresh = hashlib.sha256(), self.fresh()
+        hasher, place = hashlib.sha256(), self._name(str(digest))
+        fresh = Path(f"{place}{_NEW}{next(self._numbers)}")
         left = size
         try:
-            with open(fresh, "xb", buffering=0) as file:
+            with open(_created(str(fresh)), "wb", buffering=0) as file:
                 while left and (block := read()):
                     hasher.update(block)
                     file.write(block)

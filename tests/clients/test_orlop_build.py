@@ -50,7 +50,7 @@ def transfers(done: CompletedProcess[str]) -> dict[str, dict[str, Any]]:
 
 def test_after_one_change_one_file_is_read_and_sent_and_explain_names_it(build: Orlop, context: Path) -> None:
     for number in range(200):
-        (context / f"file{number}").write_text(f"{number}")
+        (context / f"file{number}").write_text(f"{number} of {context}")
     (context / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
     time.sleep(0.1)  # what was written just before it is read is not remembered
     dockerfile = "FROM scratch\nCOPY . /\n"

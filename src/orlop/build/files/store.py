@@ -129,6 +129,12 @@ class ContextStore:
         finally:
             fresh.unlink(missing_ok=True)
 
+    def put_small(self, digest: str, data: bytes) -> None:
+        """Take a content that is in memory. Raises `InvalidArgument` if it is another one, and `OSError`."""
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            raise InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
+        self.write(digest, data)
+
     def take_tar(self, read: Read) -> Taken:
         """Take a context that is a tar, compressed or not. Raises `InvalidArgument` for what is none, and `OSError`.
 

@@ -6,14 +6,13 @@ The archive is hostile. Small files are hashed and written by threads, while it 
 from __future__ import annotations
 
 import hashlib
-import os
-import queue
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from orlop.build.files.manifest import Item, Manifest
+from orlop.build.files.writers import Writers
 from orlop.errors import InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind
 from orlop.formats.tar.reader import TarReader
@@ -22,11 +21,9 @@ from orlop.image.attributes import normalized
 __all__ = ["Taking"]
 
 _SMALL = 1 << 20  # bytes of a file that waits in memory
-_WAITING = 64  # files
 _MOST_ENTRIES = 2_000_000
 _MOST_BYTES = 1 << 40
 _CAPABILITY = "security.capability"
-_THREADS = max(2, min(4, os.cpu_count() or 1))
 
 
 class Store(Protocol):
@@ -71,9 +68,7 @@ class Taking:
         self._items: dict[str, Item | _File] = {}
         self._seen: set[str] = set()
         self._lock = threading.Lock()
-        self._queue: queue.Queue[tuple[_File, bytes] | None] = queue.Queue(_WAITING)
-        self._error: BaseException | None = None
-        self._threads: list[threading.Thread] = []
+        self._writers = Writers(self._keep)
 
     def run(self) -> Manifest:
         """Take all. Raises `InvalidArgument` and `OSError`."""
@@ -84,22 +79,12 @@ class Taking:
             if entries > _MOST_ENTRIES or total > _MOST_BYTES:
                 raise InvalidArgument("the build's context is too large")
             self._take(entry)
-        self._settle()
+        self._writers.settle()
         return Manifest(item.item(path) if isinstance(item, _File) else item for path, item in self._items.items())
 
     def close(self) -> None:
         """End the threads."""
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._threads.clear()
-
-    def _settle(self) -> None:
-        """Wait until all files are hashed and written."""
-        self._queue.join()
-        if self._error is not None:
-            raise self._error
+        self._writers.close()
 
     def _take(self, entry: Entry) -> None:
         path = normalized(f"/{entry.name}")  # what leads out of the context stays at its root
@@ -150,7 +135,7 @@ class Taking:
         if target is None or target.kind is Kind.DIRECTORY:
             raise InvalidArgument(f"invalid hard link {entry.name!r} -> {entry.linkname!r} in the context")
         if isinstance(target, _File):
-            self._settle()
+            self._writers.settle()
             return target.item(path)
         fields = (target.kind, target.mode, target.size, target.digest, target.target, target.mtime)
         return Item(path, *fields, target.capability, target.major, target.minor)
@@ -163,14 +148,7 @@ class Taking:
         if entry.size > _SMALL:
             file.digest = self._large(entry.size)
             return file
-        data = b"".join(self._reader.body())
-        if self._error is not None:
-            raise self._error
-        if len(self._threads) < _THREADS:
-            thread = threading.Thread(target=self._work, name="context-files", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        self._queue.put((file, data))
+        self._writers.add((file, b"".join(self._reader.body())))
         return file
 
     def _large(self, size: int) -> str:
@@ -193,18 +171,8 @@ class Taking:
                 self.written += 1
                 self.bytes += size
 
-    def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            try:
-                if self._error is None:
-                    self._keep(*item)
-            except BaseException as error:  # noqa: BLE001 it is raised where the archive is read
-                self._error = error
-            finally:
-                self._queue.task_done()
-        self._queue.task_done()
-
-    def _keep(self, file: _File, data: bytes) -> None:
+    def _keep(self, read: tuple[_File, bytes]) -> None:
+        file, data = read
         file.digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         with self._lock:
             known = file.digest in self._seen

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from orlop.build.files.manifest import Manifest
 from orlop.build.files.store import ContextStore, Lease, Taken
+from orlop.build.files.writers import Writers
 from orlop.engine.images.upload import Upload
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats.digest import Digest
@@ -27,6 +28,7 @@ __all__ = ["Contexts"]
 T = TypeVar("T")
 
 HELD_SECONDS = 3600.0
+_SMALL = 1 << 20  # bytes of a file that waits in memory
 MAX_MANIFEST = 512 << 20
 _MAX_HEAD = 1024
 
@@ -101,11 +103,30 @@ class Contexts:
     def _take_files(self, read: Read) -> int:
         """Take what `read` brings; return how many bytes of it are files."""
         stream, total = _Framed(read), 0
-        while (head := stream.line()) is not None:
-            digest, size = _file_head(head)
-            self.store.put(digest, size, stream.part(size))
-            total += size
+        writers: Writers[tuple[str, bytes]] = Writers(lambda small: self.store.put_small(*small))
+        try:
+            while (head := stream.line()) is not None:
+                digest, size = _file_head(head)
+                if size > _SMALL:
+                    self.store.put(digest, size, stream.part(size))
+                else:
+                    writers.add((str(digest), _whole(stream.part(size), size)))
+                total += size
+            writers.settle()
+        finally:
+            writers.close()
         return total
+
+
+def _whole(read: Read, size: int) -> bytes:
+    """Return a file that was sent. Raises `InvalidArgument` if it breaks off."""
+    parts: list[bytes | memoryview] = []
+    while part := read():
+        parts.append(part)
+    data = b"".join(parts)
+    if len(data) != size:
+        raise InvalidArgument("a file of the context has changed while it was sent: it breaks off")
+    return data
 
 
 @dataclass(slots=True)

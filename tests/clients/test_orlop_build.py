@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import signal
@@ -63,7 +64,7 @@ def test_after_one_change_one_file_is_read_and_sent_and_explain_names_it(build: 
     changed = transfers(done)["context"]
     assert (changed["hashed"], changed["files"], changed["current"]) == (1, 1, 3)
     assert [line for line in done.stdout.splitlines() if line.startswith("    ")] == [
-        "    file file7: sha256:7902699be42c -> sha256:11507a0e2f5e"
+        f"    file file7: sha256:{hashlib.sha256(f'7 of {context}'.encode()).hexdigest()[:12]} -> sha256:11507a0e2f5e"
     ]
 
 

@@ -24,6 +24,8 @@ SUITES = (
     *(f"tests/integration/test_shim_{name}.py" for name in ("start", "isolation", "streams")),
     "tests/integration/test_native_shims.py",
     "tests/integration/test_network_docker.py",
+    "tests/integration/test_build_exec.py",
+    "tests/clients/test_build_reproducible.py",
     "tests/clients/test_docker_run.py",
     "tests/clients/test_docker_limits.py",
 )

@@ -139,6 +139,7 @@ class Rootfs:
             self.masks.attach(place)  # the overlay comes on top of it
             for fd in self._given:  # only what is in this namespace can be cloned
                 if _is_directory(fd):
+                    mount.mount_setattr(fd, propagation=mount.MS_PRIVATE)  # the root comes to lie on top of it
                     mount.move_mount(fd, place)
             if mount.knows_many_layers():
                 overlay = mount.detached_overlay(lower, upper, work, options)

@@ -130,7 +130,7 @@ class StepMounts:
                 case "bind":
                     self._add(mount, *self._bound(mount, self.directory / f"mount-{index}"))
                 case "cache":
-                    self._add(mount, mounting.clone_tree(str(caches[self._cache_key(mount)])), "")
+                    self._add(mount, _detached(str(caches[self._cache_key(mount)])), "")
                 case "tmpfs":
                     self.entries.append(_tmpfs(mount))
         if self.node.script is not None:

@@ -247,7 +247,9 @@ async def test_archives_are_unpacked_where_that_is_asked(yard: Yard) -> None:
         member("esc/in", b"i"),
         member("bin/again", kind=LNK, linkname="bin/tool"),
     )
-    yard.context(member("x.tar", inner), member("plain.tar", b"no archive"))
+    extended = layer(member("late", b"l", mtime=1.5))  # its first header is an extended one
+    yard.context(member("x.tar", inner), member("plain.tar", b"no archive"), member("pax.tar", extended))
+    assert yard.tree(await yard.copy("pax.tar", to="/", unpack=True)) == {"late": "644 'l'"}
     tree = yard.tree(await yard.copy("x.tar", to="/", base=base, unpack=True, instruction="ADD"))
     assert tree["bin"] == "-> usr/bin"
     assert (tree["usr/bin/tool"], tree["usr/bin/again"], tree["usr/bin"]) == ("755 3:0 't'", "755 3:0 't'", "711")
@@ -266,7 +268,7 @@ async def test_working_directories_and_heredocs(yard: Yard) -> None:
     assert yard.tree(again) == yard.tree(base)
     inline = Inline((("one", b"1\n"), ("two", b"2\n")))
     written = await yard.copy("one", "two", to="/h/", source=inline, mode="0700")
-    assert yard.tree(written) == {"h": "755", "h/one": "700 '1\\n'", "h/two": "700 '2\\n'"}
+    assert yard.tree(written) == {"h": "700", "h/one": "700 '1\\n'", "h/two": "700 '2\\n'"}
 
 
 async def test_times_are_whole_and_not_younger_than_the_epoch(yard: Yard) -> None:

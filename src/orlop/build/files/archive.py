@@ -15,6 +15,7 @@ from orlop.build.files.modes import Mode
 from orlop.build.files.trees import Found
 from orlop.errors import Error, InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind
+from orlop.formats.tar.header import decode
 from orlop.formats.tar.reader import TarReader
 from orlop.image.attributes import normalized
 from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect
@@ -37,8 +38,7 @@ def is_archive(fd: int) -> bool:
     try:
         while len(head) < _HEADER and (block := read()):
             head += block
-        pieces = iter((head[:_HEADER],))
-        return len(head) >= _HEADER and TarReader(lambda: next(pieces, b"")).next() is not None
+        return len(head) >= _HEADER and decode(head[:_HEADER]) is not None
     except Error:
         return False
 

@@ -60,28 +60,28 @@ class _Copy:
         if pick.above:
             place = self._parents(place, pick.above)
         if found.kind is Kind.DIRECTORY:
-            self._layout.make_directories(place, self._owner or (0, 0))
+            self._make(place)
             self._contents(found, place)
             return
         name = pick.name
         if self._action.unpack and self._unpacked(found, place):
             return
         if into or self._layout.kind(place) is Kind.DIRECTORY:
-            self._layout.make_directories(place, self._owner or (0, 0))
+            self._make(place)
             place = f"{place}/{name}" if place else name
         elif parent := place.rpartition("/")[0]:
-            self._layout.make_directories(parent, self._owner or (0, 0))
+            self._make(parent)
         self._layout.add(place, self._dressed(found), self._tree)
 
     def _parents(self, place: str, above: str) -> str:
         """Make the directories that a source is in at the destination, with their own attributes."""
-        self._layout.make_directories(place, self._owner or (0, 0))
+        self._make(place)
         source = ""
         for part in above.split("/"):
             source = f"{source}/{part}" if source else part
             place = f"{place}/{part}" if place else part
             if self._layout.kind(place) is None:
-                self._layout.make_directories(place, self._owner or (0, 0))
+                self._make(place)
         return place
 
     def _contents(self, directory: Found, place: str) -> None:
@@ -104,11 +104,15 @@ class _Copy:
             os.lseek(fd, 0, os.SEEK_SET)
             if self._layout.kind(place) not in (None, Kind.DIRECTORY):
                 raise Conflict(f"cannot copy to non-directory: /{place}")
-            self._layout.make_directories(place, self._owner or (0, 0))
+            self._make(place)
             archive.unpack(fd, self._layout, place, self._owner, self._mode, self._check)
             return True
         finally:
             os.close(fd)
+
+    def _make(self, path: str) -> None:
+        """Make directories that are missing, with the owner and the mode that were asked for."""
+        self._layout.make_directories(path, self._owner or (0, 0), self._mode.applied(0o755, directory=True))
 
     def _dressed(self, item: Found) -> Found:
         """Return a file with the owner and mode that it is to have."""

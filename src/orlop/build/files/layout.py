@@ -8,6 +8,7 @@ anything that a container opens; below what is copied they are replaced. With `l
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -103,15 +104,21 @@ class Layout:
         return "/".join(done)
 
     def make_directories(self, path: str, owner: Owner = (0, 0), mode: int = _DIRECTORY_MODE) -> None:
-        """Make the directory `path` (as `destination` gives it) and those that it is in, where they are missing."""
+        """Make the directory `path` (as `destination` gives it) and those that it is in, where they are missing.
+
+        As from mkdir(2), one in a directory with the set-group-ID bit has that, too.
+        """
         prefix = ""
+        inherited = 0
         for name in path.split("/") if path else ():
             prefix = f"{prefix}/{name}" if prefix else name
             kind = self.kind(prefix)
             if kind is Kind.DIRECTORY:
                 self._show(prefix)
+                found = self._below(prefix)
+                inherited = found.mode & stat.S_ISGID if found is not None else inherited
             elif kind is None:
-                self._add_directory(Found(prefix, Kind.DIRECTORY, mode, *owner, mtime=self._now))
+                self._add_directory(Found(prefix, Kind.DIRECTORY, mode | inherited, *owner, mtime=self._now))
             else:
                 raise Conflict(f"cannot copy to non-directory: /{prefix}")
 

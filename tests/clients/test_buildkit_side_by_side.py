@@ -1,0 +1,290 @@
+"""The same Dockerfiles by Orlop and by BuildKit: the same files, the same configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.buildkit import BuildKit, buildkit
+
+pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.slow]
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+FIELDS = ("User", "Env", "Cmd", "Entrypoint", "WorkingDir", "Labels", "ExposedPorts", "Volumes", "StopSignal", "Shell")
+MORE_FIELDS = ("OnBuild", "Healthcheck")
+
+DOCKERFILES = {
+    "accounts with fixed ids and a directory of theirs": """
+FROM busybox
+RUN mkdir -p /etc && echo 'app:x:999:998::/home/app:/bin/sh' > /etc/passwd && echo 'web:x:998:' > /etc/group
+WORKDIR /srv/data
+RUN chown -R 999:998 /srv && chmod 2775 /srv/data
+USER app:web
+WORKDIR made
+VOLUME /srv/data
+RUN echo kept > /srv/data/file
+STOPSIGNAL SIGQUIT
+""",
+    "several stages and a base by argument": """
+ARG FLAVOUR=one
+FROM busybox AS base-one
+RUN echo one > /flavour
+FROM busybox AS base-two
+RUN echo two > /flavour
+FROM base-${FLAVOUR} AS build
+RUN mkdir /out && cp /flavour /out && ln -s flavour /out/link && ln /out/flavour /out/hard
+FROM scratch
+COPY --from=build /out /
+COPY --from=base-two /flavour /second
+ENTRYPOINT ["/bin/none"]
+""",
+    "scopes of ARG and ENV": """
+ARG GLOBAL=g
+FROM busybox
+ARG GLOBAL
+ARG OWN=${GLOBAL}-own
+ENV A=1 B="two words" C=$OWN
+ENV PATH=/opt/bin:$PATH D=${A:+set} E=${NONE:-default} F=${OWN#g-} G="${B%% *}" H=${B/two/2}
+LABEL one="$A" two=x\\ y
+RUN echo "$A $B $C $OWN $GLOBAL" > /seen
+EXPOSE 80 443/tcp 53/udp 8000-8002
+HEALTHCHECK --interval=5s --timeout=3s --retries=2 CMD test -e /seen
+""",
+    "directories, wildcards, owners and modes": """
+FROM busybox
+RUN mkdir /there && chmod 700 /there && ln -s /there /link
+COPY tree /there
+COPY tree /link/
+COPY *.txt /texts/
+COPY --chown=5:6 --chmod=0640 a.txt /deep/er/
+COPY --chown=7 tree /owned/
+COPY --chmod=u=rwX,go=rX tree /modes
+COPY --parents tree/sub/./x.md a.txt /parents/
+COPY --exclude=*.md tree /without/
+COPY --link a.txt b.txt /linked/
+""",
+    "heredocs": """
+FROM busybox
+RUN <<EOF
+echo one > /a
+echo "two $HOME" > /b
+EOF
+RUN cat <<ONE > /c && cat <<TWO > /d
+first
+ONE
+second
+TWO
+COPY <<first <<"second" /h/
+value of $PATH
+first
+literal $PATH
+second
+COPY <<-EOF /tabs
+\t\tindented
+EOF
+""".replace("\\t", "\t"),
+    "mounts leave nothing": """
+FROM busybox AS tools
+RUN echo tool > /tool
+FROM busybox
+RUN --mount=type=bind,from=tools,source=/tool,target=/mnt/tool cat /mnt/tool > /copied
+RUN --mount=type=cache,target=/cache echo x > /cache/file
+RUN --mount=type=tmpfs,target=/scratch echo x > /scratch/file
+RUN --mount=type=bind,target=/context cp /context/a.txt /from-context
+RUN --mount=type=bind,target=/rw,rw echo y > /rw/new && ls /rw > /listed
+""",
+    "what is removed and replaced": """
+FROM busybox AS old
+RUN mkdir -p /d/e /f /g && echo 1 > /d/e/1 && echo 2 > /d/2 && echo 3 > /f/3 && echo 4 > /g/4
+FROM old
+RUN rm -r /d/e && mkdir /d/e && echo new > /d/e/new
+RUN rm /d/2 && rm -r /f && echo file > /f
+RUN rm -r /g && ln -s d /g
+RUN chown -R 0:0 /d && touch /empty && rm /empty
+""",
+    "archives by a link": """
+FROM busybox
+RUN mkdir -p /usr/tools && ln -s usr/tools /tools
+ADD archive.tar.gz /
+ADD archive.tar.gz /unpacked/
+COPY archive.tar.gz /kept/
+""",
+    "kinds of files": """
+FROM busybox
+RUN mkfifo /pipe && mknod /null c 1 3 && chmod 1777 /tmp; chmod 4755 /bin/busybox; echo x > '/name with spaces'
+RUN echo a > /one && ln /one /two && echo b >> /two && chmod 0 /one
+RUN mkdir -m 3775 /sticky && umask 077 && echo s > /sticky/secret
+""",
+    "triggers": """
+FROM busybox AS trigger
+ONBUILD COPY a.txt /from-trigger
+ONBUILD RUN cat /from-trigger > /ran
+ONBUILD ENV TRIGGERED=yes
+FROM trigger
+CMD cat /ran
+""",
+    "words of other shells": """
+FROM busybox
+SHELL ["/bin/sh", "-exc"]
+RUN echo $0 > /shell
+CMD echo hello
+""",
+    "ignored files": """
+FROM busybox
+COPY . /all
+""",
+    "archives with an owner": """
+FROM busybox
+ADD --chown=12:34 archive.tar.gz /owned/
+ADD --chmod=0700 a.txt /mode/
+ADD --unpack=false archive.tar.gz /packed/
+""",
+    "copies between stages": """
+FROM busybox AS one
+RUN mkdir -p /t/sub && echo x > /t/f && chown -R 3:4 /t && chmod 6755 /t/f && ln /t/f /t/sub/hard && mkfifo /t/p
+FROM busybox
+COPY --from=one /t /kept
+COPY --from=one --chown=9:9 /t/f /t/sub /changed/
+COPY --from=0 /t/p /pipe
+RUN chown -R 3:4 /kept
+""",
+    "working directories": """
+FROM busybox
+ENV WHERE=deep
+WORKDIR /a
+WORKDIR $WHERE/er
+WORKDIR ../other
+RUN pwd > pwd
+COPY a.txt .
+COPY b.txt ./
+COPY tree sub
+""",
+    "commands and entrypoints": """
+FROM busybox AS first
+ENTRYPOINT ["/first"]
+CMD ["argument"]
+FROM first
+ENTRYPOINT /second "with words"
+FROM first
+CMD ["other", "arguments"]
+USER 1000:1000
+LABEL "a b"=c multi="line \
+continued"
+""",
+    "caches of a user": """
+FROM busybox
+RUN --mount=type=cache,target=/c,uid=5,gid=6,mode=0750 stat -c '%u %g %a' /c > /seen
+USER 5:6
+RUN --mount=type=cache,target=/c,uid=5,gid=6,mode=0750 echo x > /c/file && id -u > /tmp/id
+""",
+    "chains of triggers": """
+FROM busybox AS a
+ONBUILD RUN echo first >> /log
+ONBUILD RUN echo second >> /log
+FROM a AS b
+ONBUILD COPY a.txt /c
+RUN echo own >> /log
+FROM b
+RUN echo last >> /log
+""",
+    "links in the way": """
+FROM busybox
+RUN mkdir -p /usr/lib2 && ln -s usr/lib2 /lib2 && ln -s /absent/dir /dangling && ln -s a.txt /file
+COPY a.txt /lib2/
+COPY tree/ /lib2/tree/
+COPY a.txt /dangling/
+COPY b.txt /file
+COPY tree/link /followed
+""",
+    "only metadata": """
+FROM busybox
+MAINTAINER nobody
+LABEL a=1
+EXPOSE 1
+VOLUME ["/v1", "/v2"]
+HEALTHCHECK NONE
+STOPSIGNAL 9
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildKit]:
+    with buildkit() as running:
+        yield running
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    place = tmp_path / "context"
+    (place / "tree/sub").mkdir(parents=True)
+    for name in (
+        "a.txt",
+        "b.txt",
+        "tree/x",
+        "tree/sub/x.md",
+        "tree/x.md",
+        "left.out",
+        "tree/left.out",
+        "tree/taken.out",
+    ):
+        (place / name).write_text(name)
+    (place / "tree/link").symlink_to("sub/x.md")
+    (place / "tree/x").chmod(0o755)
+    (place / "tree/sub").chmod(0o750)
+    with tarfile.open(place / "archive.tar.gz", "w:gz") as archive:
+        archive.add(place / "a.txt", "tools/a.txt")
+        archive.add(place / "tree/sub", "tools/sub")
+    (place / ".dockerignore").write_text("**/*.out\n!tree/taken.out\n.dockerignore\nDockerfile\n")
+    return place
+
+
+@pytest.mark.parametrize("what", DOCKERFILES)
+def test_both_make_the_same(what: str, peer: BuildKit, docker: Cli, orlop: Cli, image: str, context: Path) -> None:
+    saved = context.parent / "busybox.tar"
+    docker("save", "-o", saved, "busybox")
+    peer.add_base("busybox", saved)
+    (context / "Dockerfile").write_text(DOCKERFILES[what].lstrip("\n"))
+    archive = context.parent / "peer.tar"
+    peer.build(context, archive)
+    docker("load", "-i", archive)
+    orlop("build", "-q", "--no-cache", "-t", "ours", context)
+    assert _config(docker, "ours") == _config(docker, "peer")
+    assert _files(docker, "ours", context.parent) == _files(docker, "peer", context.parent)
+    docker("rmi", "-f", "ours", "peer")
+    docker("builder", "prune", "-af")
+
+
+def _config(docker: Cli, name: str) -> dict[str, Any]:
+    config = json.loads(docker("inspect", "-f", "{{json .Config}}", name).stdout)
+    return {field: config.get(field) or None for field in (*FIELDS, *MORE_FIELDS)}
+
+
+def _files(docker: Cli, name: str, place: Path) -> dict[str, tuple[Any, ...]]:
+    """Return all files of an image: type, mode, owner, link, device, content, and which names are one file."""
+    exported = place / f"{name}.export"
+    container = docker("create", name, "none").stdout.strip()
+    docker("export", "-o", exported, container)
+    docker("rm", container)
+    found: dict[str, tuple[Any, ...]] = {}
+    with tarfile.open(exported) as archive:
+        for member in archive:
+            data = archive.extractfile(member) if member.isreg() else None
+            content = hashlib.sha256(data.read()).hexdigest() if data else member.linkname
+            kind = "file" if member.islnk() else member.type
+            if member.islnk():
+                first = found[member.linkname.rstrip("/")]
+                found[member.name.rstrip("/")] = first
+                continue
+            device = (member.devmajor, member.devminor) if member.isdev() else ()
+            capability = member.pax_headers.get("SCHILY.xattr.security.capability", "")
+            found[member.name.rstrip("/")] = (kind, member.mode, member.uid, member.gid, content, device, capability)
+    return found

@@ -176,7 +176,7 @@ def test_a_thousand_idle_clients_keep_nobody_out(attacker: Attacker) -> None:
         (b'{"Image":"' + b"x" * (20 * MIB) + b'"}', "request body is larger than"),
         (b'{"Image":"busybox","Cmd":["\xff\xfe"]}', "invalid JSON"),
         (b'{"Image":"busybox","Cmd":["\\ud800"]}', "invalid JSON"),
-        (b'{"Image":"busybox"} {"Image":"busybox"}', "invalid JSON"),
+        (b'{"Image":"busybox"} {"Image":"busybox"}', "unexpected content after JSON"),
         (b"null", "config cannot be empty"),
         (b'"x"', "invalid JSON"),
         (b'{"Image":"busybox","HostConfig":{"Memory":1e400}}', "invalid JSON"),

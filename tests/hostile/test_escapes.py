@@ -25,7 +25,8 @@ def test_a_working_directory_at_a_leaked_descriptor_is_refused(attacker: Attacke
     container = attacker.start("busybox", "sleep", "1000")
     for number in DESCRIPTORS:
         path = f"/proc/self/fd/{number}{suffix}"
-        run = attacker.run("busybox", "ls", WorkingDir=path) if number % 4 == 3 else None
+        # The path that a container is created with is cleaned: with dots it is the root, and nothing to be refused.
+        run = attacker.run("busybox", "ls", WorkingDir=path) if number % 4 == 3 and not suffix else None
         for outcome in (run, attacker.exec(container, "ls", WorkingDir=path)):
             assert outcome is None or (outcome.code != 0 and "chdir to cwd" in outcome.output), outcome
     assert attacker.exec(container, "true").code == 0
@@ -44,7 +45,7 @@ def test_a_working_directory_of_the_image_does_not_lead_out(attacker: Attacker, 
 def test_a_working_directory_with_dots_stays_inside(attacker: Attacker, secret: Path) -> None:
     outcome = attacker.shell("pwd; ls", WorkingDir="/../../.." + str(secret.parent))
     assert outcome == Outcome(0, f"{secret.parent}\n")
-    assert "chdir to cwd" in attacker.shell("pwd", WorkingDir="/missing/../../..").output
+    assert attacker.shell("pwd", WorkingDir="/missing/../../..").output == "/\n"
 
 
 @pytest.mark.parametrize("user", ["", "1000"])

@@ -166,11 +166,10 @@ def test_the_subpath_of_a_volume_is_all_that_is_seen_of_it(attacker: Attacker, s
         mount = {"Type": "volume", "Source": "data", "Target": "/v", "VolumeOptions": options}
         return attacker.shell(f"ls -A /v; cat /v/secret /v{secret}", host={"Mounts": [mount]})
 
-    for name in ("sub", "alias", "top/sub", "up/sub", "./sub/"):
+    for name in ("sub", "alias", "./sub/"):
         assert show(name).lines[0] == "mark", name
-    for name in ("out", "up/etc", f"top{secret.parent}", "sub/../../..", "missing"):
+    for name in ("out", "up/etc", "up/sub", "top", "top/sub", f"top{secret.parent}", "sub/../../..", "missing"):
         assert show(name).code == -1, name
-    assert show("top").lines[:5] == ["alias", "out", "sub", "top", "up"]
 
 
 def test_a_subpath_that_is_exchanged_after_the_creation_does_not_lead_out(attacker: Attacker, secret: Path) -> None:
@@ -182,7 +181,7 @@ def test_a_subpath_that_is_exchanged_after_the_creation_does_not_lead_out(attack
     attacker.shell(f"rmdir /v/sub; ln -s {secret.parent} /v/sub", host={"Binds": ["data:/v"]})
     status, data = attacker.daemon.request("POST", f"/containers/{answer['Id']}/start")
     assert status >= 400
-    assert b"error mounting" in data
+    assert b"escapes the base directory" in data
 
 
 def test_a_shared_dev_shm_that_is_a_link_does_not_lead_out(attacker: Attacker, secret: Path) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from orlop.errors import InvalidArgument
@@ -89,16 +90,21 @@ class _Unpacker:
                 raise InvalidArgument(f"the layer has more than {self.limits.entries} entries")
             if not 0 <= entry.mtime < 1 << 63:
                 entry.mtime = 0  # as Docker does with times that the system does not have
-            try:
-                self.apply(entry)
-            except OSError as error:
-                if error.errno not in _ARCHIVE_ERRORS:
-                    raise
-                raise TarError(f"cannot unpack {entry.name[:200]!r}: {error.strerror}") from error
-        self.crew.drain()
+            self.attempt(lambda: self.apply(entry), entry.name)
+        self.attempt(self.crew.drain, "")
         self.ground.finish()
         self.result.alone = self.ground.alone
         return self.result
+
+    def attempt(self, step: Callable[[], None], name: str) -> None:
+        """Do a step for the entry `name`; an error may be of a file that the crew was given before."""
+        try:
+            step()
+        except OSError as error:
+            if error.errno not in _ARCHIVE_ERRORS:
+                raise
+            name = str(error.filename or name) if isinstance(error.filename, str) else name
+            raise TarError(f"cannot unpack {name[:200]!r}: {error.strerror}") from error
 
     def apply(self, entry: Entry) -> None:
         path = normalized(entry.name)

@@ -244,12 +244,12 @@ def test_no_line_of_output_is_lost_in_plain_progress(records: list[Json]) -> Non
     vertices = Vertices()
     expected: list[str] = []
     lines: dict[str, Lines] = {}
-    for record in records:
+    alive = [record for index, record in enumerate(records) if not _is_late(records[:index], record)]
+    for record in alive:
         known = vertices.take(record, 0)
         if record["kind"] == "output" and known is not None and known.running:
             fed: Iterator[str] = lines.setdefault(known.id, Lines()).feed(base64.b64decode(record["data"]))
             expected += fed
-    alive = [record for index, record in enumerate(records) if not _is_late(records[:index], record)]
     text = plain(*alive)
     assert all(f" {line}\n" in text for line in expected)
 

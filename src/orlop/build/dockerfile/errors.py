@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from orlop.build.dockerfile.tree import Range
 from orlop.errors import InvalidArgument
 
-__all__ = ["DockerfileError", "excerpt"]
+__all__ = ["DockerfileError"]
 
-_AROUND = 2
-_MARKED_AT_MOST = 10
-_WIDTH = 160
-_LONGEST = 4096
+_LONGEST = 4096  # characters of a message
 
 
 class DockerfileError(InvalidArgument):
@@ -32,23 +29,3 @@ class DockerfileError(InvalidArgument):
         self.detail = detail
         self.range = range
         self.lines = lines
-
-    def excerpt(self) -> str:
-        """Return the lines around the place, those that it covers marked; "" where they are not known."""
-        return excerpt(self.lines, self.range) if self.range is not None else ""
-
-
-def excerpt(lines: Sequence[str], place: Range) -> str:
-    """Return the source lines around `place`, numbered, with those in it marked; long ones are cut."""
-    last = max(place.end, place.line)
-    shown = []
-    for number in range(
-        max(place.line - _AROUND, 1), min(last, place.line + _MARKED_AT_MOST, len(lines)) + _AROUND + 1
-    ):
-        if number > len(lines):
-            break
-        text = lines[number - 1].rstrip("\r")
-        text = text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
-        mark = ">>>" if place.line <= number <= last else "   "
-        shown.append(f"{number:4} | {mark} {text}".rstrip())
-    return "\n".join(shown)

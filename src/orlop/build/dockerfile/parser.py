@@ -19,14 +19,15 @@ from orlop.errors import InvalidArgument
 __all__ = ["parse", "parse_instruction", "statements"]
 
 
-def parse(text: str | bytes) -> Dockerfile:
+def parse(text: str | bytes, *, syntax: str = "") -> Dockerfile:
     """Return the tree of a Dockerfile; bytes that are no UTF-8 become U+FFFD. Raises `DockerfileError`.
 
-    A Dockerfile that holds nothing but ARGs has no stages.
+    A Dockerfile that holds nothing but ARGs has no stages. `syntax` is the frontend that is to read it, whatever it
+    says of that itself (``--build-arg BUILDKIT_SYNTAX``).
     """
     lines = source_lines(text)
     try:
-        return _parsed(lines)
+        return _parsed(lines, syntax)
     except DockerfileError as error:
         error.lines = lines
         raise
@@ -63,10 +64,10 @@ def _statements(lexer: Lexer, escape: str) -> Iterator[Statement]:
         statement = next_statement(lexer, escape)
 
 
-def _parsed(lines: Sequence[str]) -> Dockerfile:
+def _parsed(lines: Sequence[str], syntax: str) -> Dockerfile:
     top = read_directives(lines)
     directives = top.directives
-    warnings = _frontend_warnings(directives.syntax, top.syntax)
+    warnings = _frontend_warnings(syntax or directives.syntax, None if syntax else top.syntax)
     lexer = Lexer(lines, escape=directives.escape, first=top.lines)
     arguments: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []

@@ -23,17 +23,22 @@ _SINGLE = frozenset(("maintainer", "stopsignal", "user", "workdir"))
 _OTHERS = frozenset(("arg", "healthcheck", "onbuild"))
 _NAMES = tuple(sorted(_COMMANDS | _LISTS | _BLANK_SEPARATED | _PAIRS | _SINGLE | _OTHERS))
 _WITH_HEREDOCS = frozenset(("add", "copy", "run"))
-_NOT_CARRIED = frozenset(("from", "maintainer"))
+
+
+class _Wrong(Exception):
+    """An instruction that is none, or whose words do not have the form that it wants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An instruction by its form. `arguments` of ENV and LABEL are name, value and ``=`` (or "") in turn.
+    """An instruction by its form: its `word` as it is spelled, its `name` in lower case, flags and words.
 
-    `line` is where it stands, `text` all of it, `carried` what ONBUILD holds.
+    `arguments` of ENV and LABEL are name, value and ``=`` (or "") in turn. `line` is where it stands, `text` all of it,
+    `carried` what ONBUILD holds.
     """
 
     word: str
+    name: str
     flags: tuple[Flag, ...]
     arguments: tuple[str, ...]
     line: Line
@@ -43,13 +48,9 @@ class Statement:
     carried: Statement | None = None
     heredocs: tuple[Heredoc, ...] = ()
 
-    @property
-    def name(self) -> str:
-        return self.word.lower()
-
     def error(self, detail: str, range: Range | None = None) -> DockerfileError:
         """Return an error about this statement, or about `range` in it."""
-        return DockerfileError(detail, range or self.range, line=self.range.line)
+        return DockerfileError(detail, range or self.range, line=self.line.range.line)
 
 
 def next_statement(lexer: Lexer, escape: str) -> Statement | None:
@@ -83,37 +84,32 @@ def _with_heredocs(statement: Statement, lexer: Lexer) -> Statement:
 def _statement(line: Line, place: Range, start: int, escape: str) -> Statement:
     """Return the statement that begins in `line` at `start`, which is `place` in the source."""
     head = words.split_head(line.text, escape, start)
-    statement = Statement(
-        head.word,
-        tuple(_flag(text, line.place(offset)) for offset, text in head.flags),
-        (),
-        line,
-        place,
-        line.text[start:],
-    )
-    name = statement.name
-    if name not in _NAMES:
-        message = f"unknown instruction: {head.word}"
-        raise statement.error(suggested(message, head.word, (known.upper() for known in _NAMES), ignore_case=True))
-    if name == "onbuild":
-        return replace(statement, carried=_carried(statement, head, escape))
+    name = head.word.lower()
+    arguments: tuple[str, ...] = ()
+    json = False
+    carried = None
     try:
-        arguments, json = _arguments(name, head.rest, escape)
+        if name == "onbuild":
+            carried = _carried(line, place, head, escape)
+        else:
+            arguments, json = _arguments(name, head, escape)
     except words.NotStrings:
-        raise statement.error("when using JSON array syntax, arrays must be comprised of strings only") from None
+        message = "when using JSON array syntax, arrays must be comprised of strings only"
+        raise DockerfileError(message, place, line=line.range.line) from None
     except _Wrong as wrong:
-        raise statement.error(str(wrong)) from None
-    return replace(statement, arguments=arguments, json=json)
+        raise DockerfileError(str(wrong), place, line=line.range.line) from None
+    flags = tuple(_flag(text, line.place(offset)) for offset, text in head.flags)
+    return Statement(head.word, name, flags, arguments, line, place, line.text[start:], json, carried)
 
 
-def _carried(outer: Statement, head: Head, escape: str) -> Statement | None:
+def _carried(line: Line, outer: Range, head: Head, escape: str) -> Statement | None:
+    """Return what an ONBUILD carries, None if it carries nothing. Raises `_Wrong`."""
     if not head.rest:
         return None
-    place = replace(outer.line.place(head.offset), end=outer.range.end)
-    word = words.split_head(outer.line.text, escape, head.offset).word
+    word = words.split_head(line.text, escape, head.offset).word
     if word.lower() == "onbuild":  # also what bounds the depth
-        raise outer.error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
-    return _statement(outer.line, place, head.offset, escape)
+        raise _Wrong("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    return _statement(line, replace(line.place(head.offset), end=outer.end), head.offset, escape)
 
 
 def _flag(text: str, place: Range) -> Flag:
@@ -121,20 +117,22 @@ def _flag(text: str, place: Range) -> Flag:
     return Flag(name, value if equals else None, place)
 
 
-class _Wrong(Exception):
-    """Words that do not have the form that their instruction wants."""
-
-
-def _arguments(name: str, rest: str, escape: str) -> tuple[tuple[str, ...], bool]:
-    """Return the words of an instruction, and whether they stood in the JSON form."""
+def _arguments(name: str, head: Head, escape: str) -> tuple[tuple[str, ...], bool]:
+    """Return the words of an instruction, and whether they stood in the JSON form. Raises `_Wrong` and `NotStrings`."""
+    rest = head.rest
+    if name not in _NAMES:
+        known = (other.upper() for other in _NAMES)
+        raise _Wrong(suggested(f"unknown instruction: {head.word}", head.word, known, ignore_case=True))
     if name == "healthcheck":
         kind, command = words.first_word(rest)
-        arguments, json = _arguments("cmd", command, escape)
-        return ((kind, *arguments) if kind else ()), json
+        arguments = words.json_words(command)
+        if arguments is None:
+            return ((kind, command) if command else (kind,) if kind else ()), False
+        return (kind, *arguments), True
     if name in _COMMANDS or name in _LISTS:
-        found = words.json_words(rest)
-        if found is not None:
-            return found, True
+        arguments = words.json_words(rest)
+        if arguments is not None:
+            return arguments, True
     if name in _LISTS or name in _BLANK_SEPARATED:
         return words.blank_words(rest), False
     if name == "arg":

@@ -84,7 +84,7 @@ class Build:
 
     async def _graph(self, lease: Lease) -> Graph:
         """Return what is to be done, with all images that it needs found."""
-        dockerfile = self.dockerfile = await asyncio.to_thread(parse, self._request.dockerfile)
+        dockerfile = self.dockerfile = await asyncio.to_thread(parsed, self._request)
         images: dict[ImageWanted, ImageInfo] = {}
         found = await self._converted(images)
         finder = BaseImages(
@@ -124,6 +124,11 @@ class Build:
         return Finished(kept=kept, line=step.range.line, end=step.range.end)
 
 
+def parsed(request: BuildRequest) -> Dockerfile:
+    """Return the tree of a request's Dockerfile. Raises `DockerfileError`."""
+    return parse(request.dockerfile, syntax=request.arguments.get("BUILDKIT_SYNTAX") or "")
+
+
 def checked(
     dockerfile: Dockerfile, request: BuildRequest, bases: Bases, built: Collection[str] | None = None
 ) -> tuple[Warned, ...]:
@@ -150,10 +155,12 @@ def failure(error: Error, dockerfile: Dockerfile | None) -> Finished:
     """Return an error as the end of a build, with the lines of the Dockerfile that it is about."""
     place: Range | None = None
     code, kept = 0, ""
+    lines = dockerfile.lines if dockerfile is not None else ()
     if isinstance(error, BuildFailed):
         place, code, kept = (error.step.range if error.step else None), error.code, error.kept
     elif isinstance(error, DockerfileError):
         place = error.range
+        lines = lines or tuple(error.lines)
     line, end = (place.line, max(place.end, place.line)) if place else (0, 0)
     return Finished(
         error=error.message,
@@ -162,7 +169,7 @@ def failure(error: Error, dockerfile: Dockerfile | None) -> Finished:
         kept=kept,
         line=line,
         end=end,
-        source=_lines(dockerfile, line, end),
+        source=_lines(lines, line, end),
     )
 
 
@@ -176,15 +183,13 @@ def _warned(dockerfile: Dockerfile, warning: Found) -> Warned:
         url=warning.url,
         line=line,
         end=end,
-        source=_lines(dockerfile, line, end),
+        source=_lines(dockerfile.lines, line, end),
     )
 
 
-def _lines(dockerfile: Dockerfile | None, line: int, end: int) -> tuple[str, ...]:
+def _lines(source: tuple[str, ...], line: int, end: int) -> tuple[str, ...]:
     """Return lines of the source, not too many of them."""
-    if dockerfile is None or not line:
-        return ()
-    return tuple(dockerfile.lines[line - 1 : min(end, line + _SOURCE_LINES - 1)])
+    return source[line - 1 : min(end, line + _SOURCE_LINES - 1)] if line else ()
 
 
 def _step(graph: Graph, text: str) -> Step:

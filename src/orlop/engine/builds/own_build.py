@@ -9,9 +9,8 @@ from platform import machine
 from typing import TYPE_CHECKING, Any
 
 from orlop.build.dockerfile.outline import outline, targets
-from orlop.build.dockerfile.parser import parse
 from orlop.build.progress import Finished
-from orlop.engine.builds.build import checked
+from orlop.engine.builds.build import checked, parsed
 from orlop.engine.builds.credentials import Keyring
 from orlop.engine.builds.known_images import bases_here
 from orlop.engine.builds.requests import own_build
@@ -44,7 +43,7 @@ async def _built(engine: Engine, body: BuildCreate, source: Source, keyring: Key
     named = {name: "context" if name in source.contexts else value for name, value in (body.contexts or {}).items()}
     request = own_build(body, source.dockerfile, named, machine())
     if request.check or body.call != "build":
-        dockerfile = parse(request.dockerfile)
+        dockerfile = await asyncio.to_thread(parsed, request)
         if body.call == "outline":
             yield outline(dockerfile, request.target, request.arguments)
         elif body.call == "targets":

@@ -14,7 +14,7 @@ from orlop.build.dockerfile.words import SPACE
 
 __all__ = ["Opening", "opening", "openings", "without_tabs"]
 
-_OPENING = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]+)")
+_OPENING = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)")
 _AFTER = re.compile(r"<<[\t\r ]*")
 _LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
 _SEGMENT = re.compile(

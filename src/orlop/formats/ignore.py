@@ -65,6 +65,10 @@ class Ignore:
         inside = f"{directory}/"
         return self.ignored(directory) and not any(pattern.may_match_below(inside) for pattern in self._exceptions)
 
+    def reaches(self, directory: str) -> bool:
+        """Tell whether a pattern may mean something below `directory`, which it does not mean itself."""
+        return any(pattern.may_match_below(f"{directory}/") for pattern in self.patterns)
+
     def _left_out(self, met: tuple[int, ...]) -> bool:
         return bool(met) and not self.patterns[met[-1]].exception
 

@@ -11,12 +11,12 @@ import posixpath
 from collections.abc import Callable
 
 from orlop.build.files.layout import Layout, Owner
-from orlop.build.files.modes import Mode
 from orlop.build.files.trees import Found
 from orlop.errors import Error, InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind
 from orlop.formats.tar.header import decode
 from orlop.formats.tar.reader import TarReader
+from orlop.formats.tar.sparse import filled
 from orlop.image.attributes import normalized
 from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect
 
@@ -43,10 +43,12 @@ def is_archive(fd: int) -> bool:
         return False
 
 
-def unpack(fd: int, layout: Layout, place: str, owner: Owner | None, mode: Mode, check: Callable[[], None]) -> None:
-    """Unpack the archive at the beginning of `fd` into the directory `place`. Raises `InvalidArgument`."""
-    read = decompressed(_reading(fd), detect(os.pread(fd, MAGIC_LENGTH, 0)))
-    reader = TarReader(read)
+def unpack(fd: int, layout: Layout, place: str, owner: Owner | None, check: Callable[[], None]) -> None:
+    """Unpack the archive at the beginning of `fd` into the directory `place`, which is the root for all its paths.
+
+    Raises `InvalidArgument`.
+    """
+    reader = TarReader(decompressed(_reading(fd), detect(os.pread(fd, MAGIC_LENGTH, 0))))
     entries = size = 0
     while (entry := reader.next()) is not None:
         check()
@@ -54,48 +56,43 @@ def unpack(fd: int, layout: Layout, place: str, owner: Owner | None, mode: Mode,
         size += entry.size
         if entries > _MOST_ENTRIES or size > _MOST_BYTES:
             raise InvalidArgument("the archive is too large to be unpacked")
-        _lay_out(entry, reader, layout, place, owner, mode)
+        _lay_out(entry, reader, layout, place, owner)
 
 
-def _lay_out(entry: Entry, reader: TarReader, layout: Layout, place: str, owner: Owner | None, mode: Mode) -> None:
+def _lay_out(entry: Entry, reader: TarReader, layout: Layout, place: str, owner: Owner | None) -> None:
     name = normalized(posixpath.join("/", entry.name))  # what leads out of the root stays at it
     if not name or entry.kind is Kind.OTHER:
         return
-    parent, _, last = name.rpartition("/")
-    above = layout.destination(f"{place}/{parent}")
-    layout.make_directories(above)
-    path = f"{above}/{last}" if above else last
-    item = _found(path, entry, owner, mode)
+    path = _path(layout, place, name, make=True)
+    item = _found(path, entry, owner)
     if entry.kind is Kind.DIRECTORY:
-        if layout.kind(path) is Kind.SYMLINK and layout.kind(layout.destination(path)) is Kind.DIRECTORY:
-            return  # a link to a directory stays
-        layout.add_directory(path, item)
+        layout.unpack_directory(path, item)
     elif entry.kind is Kind.LINK:
-        first = layout.destination(f"{place}/{normalized(posixpath.join('/', entry.linkname))}")
-        layout.link(path, first, item)
+        target = normalized(posixpath.join("/", entry.linkname))
+        layout.unpack_link(path, _path(layout, place, target), item)
     elif entry.kind is Kind.FILE:
-        if entry.sparse is not None:
-            raise InvalidArgument(f"{entry.name!r} in the archive is a sparse file: archive it without holes")
-
-        def body(append: Callable[[bytes], None]) -> None:
-            for block in reader.body():
-                append(bytes(block))
-
-        layout.stream(path, item, body)
+        body = reader.body()
+        layout.unpack_file(path, item, body if entry.sparse is None else filled(entry.sparse, entry.size, body))
     else:
-        layout.put(path, item)
+        layout.unpack_other(path, item)
 
 
-def _found(path: str, entry: Entry, owner: Owner | None, mode: Mode) -> Found:
+def _path(layout: Layout, place: str, name: str, *, make: bool = False) -> str:
+    """Return where a name leads below `place`; links are followed but for the last part."""
+    parent, _, last = name.rpartition("/")
+    above = layout.destination(f"/{parent}", place)
+    if make:
+        layout.make_directories(above)
+    return f"{above}/{last}".strip("/")
+
+
+def _found(path: str, entry: Entry, owner: Owner | None) -> Found:
     uid, gid = owner or (entry.uid, entry.gid)
-    bits = entry.mode & 0o7777
-    if entry.kind is not Kind.SYMLINK:
-        bits = mode.applied(bits, directory=entry.kind is Kind.DIRECTORY)
     kind = Kind.FILE if entry.kind is Kind.LINK else entry.kind
     return Found(
         path,
         kind,
-        bits,
+        entry.mode & 0o7777,
         uid,
         gid,
         size=entry.size,

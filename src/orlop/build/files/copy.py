@@ -13,8 +13,8 @@ from orlop.build.files.modes import Mode
 from orlop.build.files.owners import owner_of
 from orlop.build.files.select import Pick, excluded, picks, walk
 from orlop.build.files.trees import Found, Tree
-from orlop.build.graph import CopyFiles, MakeDirectory, Url
-from orlop.errors import Conflict
+from orlop.build.graph import CopyFiles, Inline, MakeDirectory
+from orlop.errors import Conflict, InvalidArgument
 from orlop.formats.tar.entry import Kind
 
 __all__ = ["copy", "make_directory"]
@@ -22,7 +22,7 @@ __all__ = ["copy", "make_directory"]
 
 def make_directory(layout: Layout, base: Tree, action: MakeDirectory) -> None:
     """Carry out a WORKDIR."""
-    owner = owner_of(action.owner, base) if action.owner else (0, 0)
+    owner = owner_of(action.owner, base) if action.owner else None
     layout.make_directories(layout.destination(action.path), owner, action.mode)
 
 
@@ -44,54 +44,43 @@ class _Copy:
     def run(self) -> None:
         action = self._action
         chosen = picks(self._tree, action)
-        chosen = [pick for pick in chosen if pick.found.kind is Kind.DIRECTORY or not self._left_out(pick)]
-        named = posixpath.basename(action.destination) not in ("", ".", "..")
-        into = not named or action.parents or len(chosen) > 1
         place = self._layout.destination(action.destination)
+        into = posixpath.basename(action.destination) in ("", ".", "..")
         for pick in chosen:
             self._check()
-            self._pick(pick, place, into)
+            self._pick(pick, place, into=into, alone=len(chosen) == 1)
 
-    def _left_out(self, pick: Pick) -> bool:
-        return self._ignore is not None and self._ignore.ignored(pick.name)
-
-    def _pick(self, pick: Pick, place: str, into: bool) -> None:
+    def _pick(self, pick: Pick, place: str, *, into: bool, alone: bool) -> None:
         found = pick.found
-        if pick.above:
-            place = self._parents(place, pick.above)
+        there = self._layout.kind(place)
         if found.kind is Kind.DIRECTORY:
+            if there not in (None, Kind.DIRECTORY):
+                raise Conflict(f"cannot copy to non-directory: /{place}")
             self._make(place)
-            self._contents(found, place)
+            self._contents(pick, place)
             return
-        name = pick.name
         if self._action.unpack and self._unpacked(found, place):
             return
-        if into or self._layout.kind(place) is Kind.DIRECTORY:
+        if into or there is Kind.DIRECTORY:
             self._make(place)
-            place = f"{place}/{name}" if place else name
+            place = f"{place}/{pick.name}" if place else pick.name
+        elif not alone:
+            raise InvalidArgument(
+                f"When using {self._action.instruction} with more than one source file, "
+                "the destination must be a directory and end with a /"
+            )
         elif parent := place.rpartition("/")[0]:
             self._make(parent)
         self._layout.add(place, self._dressed(found), self._tree)
 
-    def _parents(self, place: str, above: str) -> str:
-        """Make the directories that a source is in at the destination, with their own attributes."""
-        self._make(place)
-        source = ""
-        for part in above.split("/"):
-            source = f"{source}/{part}" if source else part
-            place = f"{place}/{part}" if place else part
-            if self._layout.kind(place) is None:
-                self._make(place)
-        return place
-
-    def _contents(self, directory: Found, place: str) -> None:
-        for relative, item in walk(self._tree, directory, self._ignore):
+    def _contents(self, pick: Pick, place: str) -> None:
+        for below in walk(self._tree, pick, self._ignore):
             self._check()
-            path = f"{place}/{relative}" if place else relative
-            if item.kind is Kind.DIRECTORY:
-                self._layout.add_directory(path, self._dressed(item))
+            path = f"{place}/{below.path}" if place else below.path
+            if below.found.kind is Kind.DIRECTORY:
+                self._layout.add_directory(path, self._dressed(below.found), keeps_owner=below.passed)
             else:
-                self._layout.add(path, self._dressed(item), self._tree)
+                self._layout.add(path, self._dressed(below.found), self._tree)
 
     def _unpacked(self, found: Found, place: str) -> bool:
         """Unpack a local archive; False if the file is none."""
@@ -102,24 +91,23 @@ class _Copy:
             if not archive.is_archive(fd):
                 return False
             os.lseek(fd, 0, os.SEEK_SET)
-            if self._layout.kind(place) not in (None, Kind.DIRECTORY):
-                raise Conflict(f"cannot copy to non-directory: /{place}")
-            self._make(place)
-            archive.unpack(fd, self._layout, place, self._owner, self._mode, self._check)
+            self._layout.make_directories(place, self._owner)
+            archive.unpack(fd, self._layout, place, self._owner, self._check)
             return True
         finally:
             os.close(fd)
 
     def _make(self, path: str) -> None:
         """Make directories that are missing, with the owner and the mode that were asked for."""
-        self._layout.make_directories(path, self._owner or (0, 0), self._mode.applied(0o755, directory=True))
+        self._layout.make_directories(path, self._owner, self._mode.made)
 
     def _dressed(self, item: Found) -> Found:
         """Return a file with the owner and mode that it is to have."""
+        inline = isinstance(self._action.source, Inline)
+        if self._owner is None and not self._mode.text and not inline:
+            return item
         uid, gid = self._owner or (item.uid, item.gid)
         mode = item.mode
         if item.kind is not Kind.SYMLINK:
             mode = self._mode.applied(item.mode, directory=item.kind is Kind.DIRECTORY)
-        if isinstance(self._action.source, Url) and not self._action.mode:
-            mode = 0o600
-        return replace(item, uid=uid, gid=gid, mode=mode)
+        return replace(item, uid=uid, gid=gid, mode=mode, mtime=self._layout.now if inline else item.mtime)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from orlop.build.files.trees import Found, Tree
 from orlop.errors import Conflict, InvalidArgument
 from orlop.formats.tar.entry import Entry, Kind
 from orlop.formats.tar.output import TarOutput
-from orlop.formats.tar.whiteout import PREFIX
+from orlop.formats.tar.whiteout import OPAQUE, PREFIX
 
 __all__ = ["EmptyTree", "Layout", "Owner"]
 
@@ -50,99 +50,111 @@ class EmptyTree:
         raise FileNotFoundError(found.path)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Made:
-    """What this layer has at a path."""
+    """What this layer has at a path; a `fresh` directory hides all that the base may have below it."""
 
-    kind: Kind
-    target: str = ""
-    fresh: bool = False  # a directory of which the base has nothing
+    found: Found
+    fresh: bool = False
 
 
 class Layout:
-    """Writes one layer above `base`. `latest` is the time in ns that nothing is younger than, None for no bound."""
+    """Writes one layer above `base`. `latest` is the time in ns that nothing is younger than, None for no bound.
+
+    `now` is the time of what the layer makes itself.
+    """
 
     def __init__(self, base: Tree, output: TarOutput, latest: int | None = None) -> None:
         self._base = base
         self._output = output
         self._latest = latest
-        self._now = self._bounded(time.time_ns())
+        self.now = self._bounded(time.time_ns())
         self._made: dict[str, _Made] = {}
+        self._names: dict[str, set[str]] = {}  # of what is made, by the directory
         self._first: dict[tuple[int, int], str] = {}  # inode → where its first name lies
 
     def kind(self, path: str) -> Kind | None:
         """Return what there is at `path` now, None for nothing."""
-        if not path:
-            return Kind.DIRECTORY
-        made = self._made.get(path)
-        if made is not None:
-            return made.kind
-        found = self._below(path)
+        found = self._look(path)
         return None if found is None else found.kind
 
-    def destination(self, path: str) -> str:
-        """Return where an absolute path leads: links are followed, also those that lead to what is not there yet."""
+    def destination(self, path: str, root: str = "") -> str:
+        """Return where an absolute path leads: links are followed, also those that lead to what is not there yet.
+
+        The directory `root`, itself such a result, is what none of them leads out of.
+        """
         pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        done: list[str] = []
+        top = root.split("/") if root else []
+        done = list(top)
         links = 0
         while pending:
             part = pending.pop()
             if part == "..":
-                del done[-1:]
+                if len(done) > len(top):
+                    done.pop()
                 continue
             here = "/".join([*done, part])
-            target = self._target(here)
-            if target is None:
+            found = self._look(here)
+            if found is None or found.kind is not Kind.SYMLINK:
                 done.append(part)
                 continue
+            target = found.target
             links += 1
             if links > _MAX_LINKS:
                 raise InvalidArgument(f"too many links in {path}")
             if target.startswith("/"):
-                done = []
+                done = list(top)
             pending += [part for part in reversed(target.split("/")) if part not in ("", ".")]
         return "/".join(done)
 
-    def make_directories(self, path: str, owner: Owner = (0, 0), mode: int = _DIRECTORY_MODE) -> None:
+    def make_directories(self, path: str, owner: Owner | None = None, mode: int = _DIRECTORY_MODE) -> None:
         """Make the directory `path` (as `destination` gives it) and those that it is in, where they are missing.
 
-        As from mkdir(2), one in a directory with the set-group-ID bit has that, too.
+        As from mkdir(2), one in a directory with the set-group-ID bit has that, too, and its group unless there is an
+        `owner`.
         """
         prefix = ""
-        inherited = 0
+        inside: Found | None = None
         for name in path.split("/") if path else ():
             prefix = f"{prefix}/{name}" if prefix else name
-            kind = self.kind(prefix)
-            if kind is Kind.DIRECTORY:
-                self._show(prefix)
-                found = self._below(prefix)
-                inherited = found.mode & stat.S_ISGID if found is not None else inherited
-            elif kind is None:
-                self._add_directory(Found(prefix, Kind.DIRECTORY, mode | inherited, *owner, mtime=self._now))
-            else:
-                raise Conflict(f"cannot copy to non-directory: /{prefix}")
+            found = self._look(prefix)
+            if found is None:
+                inherited = inside.mode & stat.S_ISGID if inside is not None else 0
+                uid, gid = owner or (0, inside.gid if inside is not None and inherited else 0)
+                found = Found(prefix, Kind.DIRECTORY, mode | inherited, uid, gid, mtime=self.now)
+                self._add_directory(found)
+            elif found.kind is not Kind.DIRECTORY:
+                raise Conflict(f"mkdir /{prefix}: not a directory")
+            elif prefix not in self._made:  # it is shown as it is
+                self._output.add(self._entry(prefix, found))
+                self._note(prefix, _Made(found))
+            inside = found
 
-    def add_directory(self, path: str, like: Found) -> None:
-        """Put a directory with the attributes of `like` at `path`, or give these to the one that is there."""
-        kind = self.kind(path)
-        if kind not in (None, Kind.DIRECTORY):
+    def add_directory(self, path: str, like: Found, *, keeps_owner: bool = False) -> None:
+        """Put a directory with the attributes of `like` at `path`, or give these to the one that is there.
+
+        With `keeps_owner` that one stays its owner's.
+        """
+        if not path:
+            return
+        there = self._look(path)
+        if there is not None and there.kind is not Kind.DIRECTORY:
             raise Conflict(f"cannot copy to non-directory: /{path}")
         self._above(path)
-        if path:
-            self._add_directory(replace(like, path=path))
+        if keeps_owner and there is not None:
+            like = replace(like, uid=there.uid, gid=there.gid)
+        self._add_directory(replace(like, path=path))
 
     def add(self, path: str, item: Found, source: Tree) -> None:
         """Put a file that is no directory at `path`, in the place of whatever else is there."""
         name = path.rpartition("/")[2]
         if name.startswith(PREFIX):
-            raise Conflict(
-                f"/{path} cannot be in a layer: names that begin with {PREFIX} say there that a file is removed"
-            )
+            raise _is_whiteout(path)
         if not name or self.kind(path) is Kind.DIRECTORY:
             raise Conflict(f"cannot replace to directory /{path} with file")
         self._above(path)
         first = None if item.inode is None else self._first.get(item.inode)
-        if first is not None and first != path and self._made.get(first, _Made(Kind.OTHER)).kind is item.kind:
+        if first is not None and first != path and self._look(first) is not None:
             self._output.add(replace_entry(self._entry(path, item), Kind.LINK, first))
         elif item.kind is Kind.FILE:
             self._add_file(path, item, source)
@@ -150,41 +162,65 @@ class Layout:
             self._output.add(self._entry(path, item))
         if item.inode is not None:
             self._first.setdefault(item.inode, path)
-        self._made[path] = _Made(item.kind, item.target)
+        self._note(path, _Made(item))
 
-    def stream(self, path: str, item: Found, body: Callable[[Callable[[bytes], None]], None]) -> None:
-        """Put a regular file at `path`, whose content `body` gives piece by piece."""
+    def unpack_directory(self, path: str, item: Found) -> None:
+        """Put a directory of an archive at `path`, or give its attributes to the one that is there."""
+        if self.kind(path) is Kind.DIRECTORY:
+            self.add_directory(path, item)
+            return
+        below = self._below(path)
+        hidden = path in self._made and below is not None and below.kind is Kind.DIRECTORY
+        self._above(path)
+        self._add_directory(item)
+        if hidden:  # by what was here in between
+            self._output.add(Entry(name=f"{path}/{OPAQUE}", mtime=self.now))
+
+    def unpack_file(self, path: str, item: Found, blocks: Iterable[bytes | memoryview]) -> None:
+        """Put a regular file of an archive at `path`, with what `blocks` have."""
         self._replace(path)
-        entry = self._entry(path, item)
-        self._output.begin(entry)
-        body(self._output.append)
+        self._output.begin(self._entry(path, item))
+        for block in blocks:
+            self._output.append(bytes(block))
         self._output.end()
-        self._made[path] = _Made(Kind.FILE)
+        self._note(path, _Made(item))
 
-    def link(self, path: str, first: str, item: Found) -> None:
-        """Put one more name of a file of this layer at `path`."""
-        if self._made.get(first, _Made(Kind.DIRECTORY)).kind is Kind.DIRECTORY:
+    def unpack_link(self, path: str, first: str, item: Found) -> None:
+        """Put one more name of the file `first` at `path`. One of the base is taken into this layer for that."""
+        found = self._look(first)
+        if found is None or found.kind is Kind.DIRECTORY or first == path or first.startswith(f"{path}/"):
             raise InvalidArgument(f"invalid hard link /{path} -> /{first}")
         self._replace(path)
+        if first not in self._made:
+            mode = found.mode if found.kind is Kind.SYMLINK else item.mode
+            self.add(first, replace(found, mode=mode, uid=item.uid, gid=item.gid, mtime=item.mtime), self._base)
         self._output.add(replace_entry(self._entry(path, item), Kind.LINK, first))
-        self._made[path] = self._made[first]
+        self._note(path, self._made[first])
 
-    def put(self, path: str, item: Found) -> None:
+    def unpack_other(self, path: str, item: Found) -> None:
         """Put a link, a device or a FIFO of an archive at `path`."""
         self._replace(path)
         self._output.add(self._entry(path, item))
-        self._made[path] = _Made(item.kind, item.target)
-
-    def has(self, path: str) -> bool:
-        """Tell whether this layer has something at `path`."""
-        return path in self._made
+        self._note(path, _Made(item))
 
     def _replace(self, path: str) -> None:
+        """See to it that a file of an archive can be put at `path`, in the place of all that is there."""
         if path.rpartition("/")[2].startswith(PREFIX):
-            raise Conflict(f"/{path} cannot be in a layer: names that begin with {PREFIX} say that a file is removed")
-        if not path or self.kind(path) is Kind.DIRECTORY:
-            raise Conflict(f"cannot replace to directory /{path} with file")
+            raise _is_whiteout(path)
         self._above(path)
+        pending = [path]
+        while pending:  # what an earlier entry has made in a directory that is gone now
+            directory = pending.pop()
+            for name in self._names.pop(directory, ()):
+                inside = f"{directory}/{name}"
+                self._made.pop(inside, None)
+                pending.append(inside)
+
+    def _note(self, path: str, made: _Made) -> None:
+        if path not in self._made:
+            parent, _, name = path.rpartition("/")
+            self._names.setdefault(parent, set()).add(name)
+        self._made[path] = made
 
     def _add_file(self, path: str, item: Found, source: Tree) -> None:
         fd = source.open(item)
@@ -203,43 +239,28 @@ class Layout:
         parent = path.rpartition("/")[0]
         if not parent:
             return
-        made = self._made.get(parent)
-        if made is not None and made.kind is Kind.DIRECTORY:
-            return
-        self.make_directories(parent)
-
-    def _show(self, path: str) -> None:
-        """Put a directory of the base into this layer, as it is."""
-        if path not in self._made:
-            found = self._below(path)
-            assert found is not None  # it was seen to be a directory
-            self._output.add(self._entry(path, found))
-            self._made[path] = _Made(Kind.DIRECTORY)
+        if parent not in self._made:
+            self.make_directories(parent)
 
     def _add_directory(self, found: Found) -> None:
-        fresh = self._below(found.path) is None
+        made, below = self._made.get(found.path), self._below(found.path)
+        fresh = below is None or below.kind is not Kind.DIRECTORY
+        if made is not None:
+            fresh = made.fresh or made.found.kind is not Kind.DIRECTORY
         self._output.add(self._entry(found.path, found))
-        self._made[found.path] = _Made(Kind.DIRECTORY, fresh=fresh or self._is_fresh(found.path))
+        self._note(found.path, _Made(found, fresh))
+
+    def _look(self, path: str) -> Found | None:
+        """Return what there is at `path` now."""
+        made = self._made.get(path)
+        return self._below(path) if made is None else made.found
 
     def _below(self, path: str) -> Found | None:
         """Return what the base has; nothing is asked for below what is known to be missing there."""
-        parent = path.rpartition("/")[0]
-        made = self._made.get(parent) if parent else None
-        if made is not None and made.fresh:
+        made = self._made.get(path.rpartition("/")[0])
+        if made is not None and (made.fresh or made.found.kind is not Kind.DIRECTORY):
             return None
         return self._base.look(path)
-
-    def _is_fresh(self, path: str) -> bool:
-        made = self._made.get(path)
-        return made is not None and made.fresh
-
-    def _target(self, path: str) -> str | None:
-        """Return the target of a link at `path`, None if there is none."""
-        made = self._made.get(path)
-        if made is not None:
-            return made.target if made.kind is Kind.SYMLINK else None
-        found = self._below(path)
-        return found.target if found is not None and found.kind is Kind.SYMLINK else None
 
     def _entry(self, path: str, item: Found) -> Entry:
         entry = Entry(
@@ -262,6 +283,10 @@ class Layout:
     def _bounded(self, mtime: int) -> int:
         whole = mtime // 10**9 * 10**9
         return whole if self._latest is None else min(whole, self._latest)
+
+
+def _is_whiteout(path: str) -> Conflict:
+    return Conflict(f"/{path} cannot be in a layer: names that begin with {PREFIX} say there that a file is removed")
 
 
 def replace_entry(entry: Entry, kind: Kind, linkname: str) -> Entry:

@@ -1,78 +1,113 @@
-"""``--chmod``: octal (``0755``) or symbolic (``u=rwX,go=rX``, chmod(1))."""
+"""``--chmod``: octal (``0755``) or symbolic (``u=rwX,go=rX``), read as BuildKit does, which is as BSD's setmode(3)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from orlop.errors import InvalidArgument
 
 __all__ = ["Mode"]
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
-_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
+_ACTION = re.compile(r"([-+=])([rwxXstugo]*)")
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
-_BITS = {"r": 4, "w": 2, "x": 1}
-_SET_ID = {"u": 0o4000, "g": 0o2000}
+_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o0007, "a": 0o6777}
+_BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
+_ALL = 0o6777
+_OTHERS = 0o0007
+_SET_ID = 0o6000
+_STICKY = 0o1000
+_EXECUTE = 0o111
+_DIRECTORY = 0o755
 
 
 @dataclass(frozen=True, slots=True)
+class _Action:
+    """One operator with what follows it, for those that `who` has the bits of; 0 is everyone."""
+
+    who: int
+    operator: str
+    what: str
+
+
 class Mode:
-    """What becomes of modes: `octal` for all, or clauses that change each. An empty text changes nothing."""
+    """What becomes of modes: `octal` for all, or actions that change each. An empty text changes nothing."""
 
-    text: str
-
-    def __post_init__(self) -> None:
-        if self.text and self.octal is None and not all(map(_CLAUSE.fullmatch, self.text.split(","))):
+    def __init__(self, text: str) -> None:
+        self.text = text
+        if text and self.octal is None and not all(map(_CLAUSE.fullmatch, text.split(","))):
             raise InvalidArgument(
-                f"invalid chmod parameter: '{self.text}'. it should be octal string and between 0 and 07777"
+                f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
             )
 
-    @property
+    @cached_property
     def octal(self) -> int | None:
         """The mode, if it is an octal number."""
-        if re.fullmatch(r"[0-7]{1,5}", self.text) and int(self.text, 8) <= 0o7777:
+        if re.fullmatch(r"[0-7]{1,11}", self.text) and int(self.text, 8) <= 0o7777:
             return int(self.text, 8)
         return None
 
+    @property
+    def made(self) -> int:
+        """The mode of directories that are made on the way to a destination."""
+        return _DIRECTORY if self.octal is None else self.octal & 0o777
+
     def applied(self, mode: int, *, directory: bool) -> int:
         """Return what becomes of one file's `mode`."""
-        if not self.text:
-            return mode
         if self.octal is not None:
             return self.octal
-        for clause in self.text.split(","):
-            found = _CLAUSE.fullmatch(clause)
-            assert found is not None  # it was checked
-            who = "ugo" if not found[1] or "a" in found[1] else found[1]
-            for action in _ACTION.finditer(found[2]):
-                mode = _changed(mode, who, action[1], action[2], directory)
+        executable = directory or bool(mode & _EXECUTE)
+        for action in self._actions:
+            mode = _changed(mode, action, executable)
         return mode
 
+    @cached_property
+    def _actions(self) -> tuple[_Action, ...]:
+        return tuple(_actions(self.text)) if self.text else ()
 
-def _changed(mode: int, who: str, operator: str, what: str, directory: bool) -> int:
+
+def _actions(text: str) -> Iterator[_Action]:
+    for clause in text.split(","):
+        found = _CLAUSE.fullmatch(clause)
+        assert found is not None  # it was checked
+        who = 0
+        for letter in found[1]:
+            who |= _WHO[letter]
+        for action in _ACTION.finditer(found[2]):
+            yield _Action(who, action[1], action[2])
+
+
+def _changed(mode: int, action: _Action, executable: bool) -> int:
+    who, operator, what = action.who, action.operator, action.what
     bits = 0
-    for one in who:
-        shift = _SHIFTS[one]
-        bits |= _permissions(mode, what, directory) << shift
-        if "s" in what:
-            bits |= _SET_ID.get(one, 0)
-    if "t" in what:
-        bits |= 0o1000
-    if operator == "+":
-        return mode | bits
-    if operator == "-":
-        return mode & ~bits
-    mask = sum(7 << _SHIFTS[one] | (0 if directory else _SET_ID.get(one, 0)) for one in who)
-    if "o" in who and "u" in who and "g" in who:
-        mask |= 0o1000
-    return mode & ~mask | bits
+    for letter in what:
+        bits |= _BITS.get(letter, 0)
+    if who != _OTHERS:  # others have neither of these bits
+        bits |= _SET_ID if "s" in what else 0
+        if "t" in what:
+            bits |= _STICKY
+            who |= _STICKY
+    copied = [letter for letter in what if letter in _SHIFTS]
+    if operator == "=" and (bits or not copied):
+        mode &= ~(who or _ALL)
+    bits &= who or ~0
+    mode = mode & ~bits if operator == "-" else mode | bits
+    for letter in copied:
+        mode = _copied(mode, who, operator, mode >> _SHIFTS[letter] & 7)
+    if "X" in what and executable and operator != "-":
+        mode |= _EXECUTE & (who or ~0)
+    return mode
 
 
-def _permissions(mode: int, what: str, directory: bool) -> int:
-    if what in _SHIFTS:
-        return mode >> _SHIFTS[what] & 7
-    permissions = sum({_BITS[letter] for letter in what if letter in _BITS})
-    if "X" in what and (directory or mode & 0o111):
-        permissions |= 1
-    return permissions
+def _copied(mode: int, who: int, operator: str, value: int) -> int:
+    """Give the permissions `value` to all that `who` means; the set-id bits stay as they are."""
+    for shift in _SHIFTS.values():
+        if who and not who & 4 << shift:
+            continue
+        if operator == "=":
+            mode &= ~(7 << shift)
+        mode = mode & ~(value << shift) if operator == "-" else mode | value << shift
+    return mode

@@ -12,6 +12,7 @@ from orlop.formats import passwd
 __all__ = ["OWNER_FILES", "needs_files", "owner_of", "read_file"]
 
 OWNER_FILES = ("etc/passwd", "etc/group")
+_ROOT_USER, _ROOT_GROUP = "\nroot:x:0:0:root:/root:/bin/sh\n", "\nroot:x:0:\n"
 _MOST = 1 << 20  # bytes that are read of them
 
 
@@ -21,10 +22,14 @@ def needs_files(owner: str) -> bool:
 
 
 def owner_of(owner: str, base: Tree) -> tuple[int, int]:
-    """Return uid and gid of ``user[:group]``; a number alone is both. Raises `InvalidArgument`."""
+    """Return uid and gid of ``user[:group]``; a number alone is both, and root is 0 where no file says otherwise.
+
+    Raises `InvalidArgument`.
+    """
     user, _, group = owner.partition(":")
+    users, groups = (read_file(base, path) for path in OWNER_FILES) if needs_files(owner) else ("", "")
     try:
-        found = passwd.resolve(owner, *(read_file(base, path) for path in OWNER_FILES))
+        found = passwd.resolve(owner, users + _ROOT_USER, groups + _ROOT_GROUP)
     except passwd.UserError as error:
         raise InvalidArgument(f"invalid owner {owner!r}: {error}") from None
     if not group and user.isdecimal():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orlop.build.files.trees import Found, Tree
 from orlop.build.graph import CopyFiles, Inline
@@ -18,7 +18,7 @@ from orlop.formats import pathmatch
 from orlop.formats.ignore import Ignore
 from orlop.formats.tar.entry import Kind
 
-__all__ = ["MissingSource", "Pick", "picks", "selected", "walk"]
+__all__ = ["Below", "MissingSource", "Pick", "excluded", "picks", "selected", "walk"]
 
 _MOST_LISTED = 200_000
 
@@ -33,57 +33,73 @@ class MissingSource(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One source that was meant: `found` is what it is, links followed; `name` the last part of what was written.
+    """One source that was meant: `found` is what it is, links followed; `path` what was written, wildcards expanded.
 
-    With ``--parents`` `above` is what of its path is made at the destination.
+    With ``--parents`` it is a directory, and only what `include` matches is meant of it.
     """
 
     found: Found
-    name: str
-    above: str = ""
+    path: str
+    include: Ignore | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in a directory that it is copied to."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A file below a directory that is copied, by its relative path; `passed` is a directory that is there only for
+    something in it."""
+
+    path: str
+    found: Found
+    passed: bool = False
 
 
 def picks(tree: Tree, action: CopyFiles) -> list[Pick]:
     """Return the sources of an action. Raises `MissingSource`, and `InvalidArgument` for a wrong pattern."""
-    chosen: list[Pick] = []
-    for path in tree.names("") if isinstance(action.source, Inline) else action.paths:
-        before, pivot, after = path.partition("/./")
-        plain = f"{before}/{after}" if pivot else path
-        wild = pathmatch.has_wildcards(plain)
-        if wild:
-            matched = sorted(_matching(tree, plain))
-        else:
-            matched = [plain.strip("/")]
-        for match in matched:
-            place = tree.resolve(match)
-            found = None if place is None else tree.look(place)
-            if found is None:
-                if wild:
-                    continue  # a link to nowhere
-                raise MissingSource(plain.strip("/"))
-            above = ""
-            if action.parents:
-                kept = match.removeprefix(f"{before.strip('/')}/") if pivot and before.strip("/") else match
-                above = kept if found.kind is Kind.DIRECTORY else kept.rpartition("/")[0]
-            chosen.append(Pick(found, match.rpartition("/")[2], above))
-    return chosen
+    if isinstance(action.source, Inline):
+        return [pick for name in tree.names("") for pick in _named(tree, name)]
+    find = _with_parents if action.parents else _expanded
+    return [pick for path in action.paths for pick in find(tree, path)]
 
 
-def walk(tree: Tree, found: Found, ignore: Ignore | None) -> Iterator[tuple[str, Found]]:
-    """Yield what is below a directory, by its relative path, directories before what is in them."""
-    pending = [("", name) for name in reversed(tree.names(found.path))]
+def walk(tree: Tree, pick: Pick, exclude: Ignore | None) -> Iterator[Below]:
+    """Yield what is meant of a directory, each directory before what is in it."""
+    top = pick.found.path
+    pending = [("", name) for name in reversed(tree.names(top))]
+    passed: dict[str, Found] = {}  # directories that are not meant, until something in them is
     while pending:
         parent, name = pending.pop()
         relative = f"{parent}/{name}" if parent else name
-        path = f"{found.path}/{relative}" if found.path else relative
+        path = f"{top}/{relative}" if top else relative
         item = tree.look(path)
         if item is None or item.kind is Kind.OTHER:
             continue
-        ignored = ignore is not None and ignore.ignored(relative)
-        if not ignored:
-            yield relative, item
-        if item.kind is Kind.DIRECTORY and not (ignored and ignore is not None and ignore.prunes(relative)):
+        included = pick.include is None or pick.include.ignored(relative)
+        left_out = exclude is not None and exclude.ignored(relative)
+        if included and not left_out:
+            yield from _way(passed, parent)
+            yield Below(relative, item)
+        if item.kind is not Kind.DIRECTORY or (left_out and exclude is not None and exclude.prunes(relative)):
+            continue
+        if included or (pick.include is not None and pick.include.reaches(relative)):
             pending += [(relative, below) for below in reversed(tree.names(path))]
+            if not included or left_out:
+                passed[relative] = item
+
+
+def _way(passed: dict[str, Found], directory: str) -> Iterator[Below]:
+    """Yield the directories down to this one that were passed over until now."""
+    if not passed:
+        return
+    parts = directory.split("/")
+    for end in range(1, len(parts) + 1):
+        path = "/".join(parts[:end])
+        if (found := passed.pop(path, None)) is not None:
+            yield Below(path, found, passed=True)
 
 
 def selected(tree: Tree, action: CopyFiles) -> Selected:
@@ -91,9 +107,9 @@ def selected(tree: Tree, action: CopyFiles) -> Selected:
     digest = hashlib.sha256()
     files: list[tuple[str, str]] = []
     hashed = 0
-    ignore = excluded(action)
+    exclude = excluded(action)
 
-    def note(path: str, item: Found, *, root: bool = False) -> None:
+    def note(path: str, item: Found, *, top: bool = False) -> None:
         nonlocal hashed
         content = item.target
         if item.kind is Kind.FILE:
@@ -101,27 +117,62 @@ def selected(tree: Tree, action: CopyFiles) -> Selected:
             content = item.digest or tree.digest(item)
         elif item.kind in (Kind.CHAR, Kind.BLOCK):
             content = f"{item.major}:{item.minor}"
-        mode = "" if root else f"{item.mode:04o}"
-        owner = f"{item.uid}:{item.gid}" if tree.has_owners and not root else ""
+        mode = "" if top else f"{item.mode:04o}"
+        owner = f"{item.uid}:{item.gid}" if tree.has_owners and not top else ""
         line = "\0".join((path, item.kind.value, mode, owner, content, item.capability.hex()))
         digest.update(line.encode(errors="surrogateescape") + b"\0\n")
-        if len(files) < _MOST_LISTED and not root:
+        if len(files) < _MOST_LISTED and not top:
             files.append((path, f"{mode}{' ' + owner if owner else ''} {content}".rstrip()))
 
     for pick in picks(tree, action):
-        item = pick.found
-        if item.kind is Kind.DIRECTORY:
-            note(f"{pick.above}/", item, root=not action.parents)
-            for relative, below in walk(tree, item, ignore):
-                note(f"{item.path}/{relative}" if item.path else relative, below)
-        elif not (ignore and ignore.ignored(pick.name)):
-            note(f"{pick.above}/{pick.name}" if pick.above else item.path or pick.name, item)
+        if pick.found.kind is Kind.DIRECTORY:
+            note(f"{pick.path}/", pick.found, top=True)
+            for below in walk(tree, pick, exclude):
+                note(f"{pick.path}/{below.path}" if pick.path else below.path, below.found)
+        else:
+            note(pick.path, pick.found)
     return Selected(f"sha256:{digest.hexdigest()}", tuple(files), hashed)
 
 
 def excluded(action: CopyFiles) -> Ignore | None:
-    """Return what ``--exclude`` leaves out."""
+    """Return what ``--exclude`` leaves out of directories that are copied; a file that is named is not left out."""
     return Ignore(action.exclude) if action.exclude else None
+
+
+def _expanded(tree: Tree, path: str) -> Iterator[Pick]:
+    """Yield what a path means. Raises `MissingSource`."""
+    if not pathmatch.has_wildcards(path):
+        yield from _named(tree, path.strip("/"))
+        return
+    for match in sorted(_matching(tree, path)):
+        yield from _named(tree, match)
+
+
+def _named(tree: Tree, path: str) -> Iterator[Pick]:
+    place = tree.resolve(path)
+    found = None if place is None else tree.look(place)
+    if found is None:
+        raise MissingSource(path)
+    if found.kind is not Kind.OTHER:
+        yield Pick(found, path)
+
+
+def _with_parents(tree: Tree, path: str) -> Iterator[Pick]:
+    """Yield the directories that a path of ``--parents`` is looked for in: the root, or what stands before ``/./``.
+
+    Raises `MissingSource`.
+    """
+    before, pivot, after = path.partition("/./")
+    if not pivot:
+        before, after = "", path
+    before, after = before.strip("/"), after.strip("/")
+    wild = pathmatch.has_wildcards(after)
+    for pick in _expanded(tree, before):
+        needed = f"{pick.found.path}/{after}".strip("/")
+        if pick.found.kind is Kind.DIRECTORY and after and (wild or tree.look(needed) is not None):
+            yield replace(pick, include=Ignore((after,)))
+        elif not wild:
+            raise MissingSource(f"{pick.path}/{after}".strip("/"))
 
 
 def _matching(tree: Tree, pattern: str) -> Iterator[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from orlop.formats.tar.entry import TarError
 from orlop.formats.tar.header import BLOCK, number
 
-__all__ = ["MAX_FRAGMENTS", "Map", "check", "from_pairs", "in_body", "old_gnu"]
+__all__ = ["MAX_FRAGMENTS", "Map", "check", "filled", "from_pairs", "in_body", "old_gnu"]
 
 Map = tuple[tuple[int, int], ...]
 
 MAX_FRAGMENTS = 1 << 17
 """More than that in one file is refused, so that no archive can fill the memory."""
 
+_ZEROS = bytes(64 << 10)
 _INVALID = "archive/tar: invalid sparse map"
 
 
@@ -93,3 +94,26 @@ def _decimal(text: bytes) -> int:
     if not text.isdigit() or len(text) > 19:
         raise TarError(_INVALID)
     return int(text)
+
+
+def filled(map_: Map, size: int, blocks: Iterable[memoryview]) -> Iterator[bytes | memoryview]:
+    """Yield a whole file of `size` bytes, holes as zeros, of the `blocks` of its data and of a map that was checked."""
+    position = left = 0
+    fragments = iter(map_)
+    for block in blocks:
+        while block:
+            while not left:
+                offset, left = next(fragments)
+                yield from _zeros(offset - position)
+                position = offset
+            part, block = block[:left], block[left:]
+            position += len(part)
+            left -= len(part)
+            yield part
+    yield from _zeros(size - position)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count > 0:
+        yield _ZEROS[:count]
+        count -= len(_ZEROS)

@@ -26,7 +26,7 @@ from orlop.formats.template import go_quote
 __all__ = ["copy"]
 
 _UNNAMED = "__unnamed__"
-_SYMBOLIC = re.compile(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)*")
+_SYMBOLIC = re.compile(r"[ugoa]*(?:[-+=][rwxXstugo]*)+(?:,[ugoa]*(?:[-+=][rwxXstugo]*)+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,11 @@ def _check(instruction: tree.Copy, words: _Expanded) -> None:
     if mode and not _SYMBOLIC.fullmatch(mode) and not (re.fullmatch("[0-7]{1,11}", mode) and int(mode, 8) <= 0o7777):
         message = f"invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777"
         raise InvalidArgument(message)
+    if instruction.link and not re.fullmatch("(?:[0-9]*|root)(?::(?:[0-9]*|root))?", words.owner):
+        raise InvalidArgument(
+            f"--chown={words.owner}: user and group names can't be resolved when used with --link, "
+            "use numeric uid[:gid] instead"
+        )
     if words.checksum:
         if instruction.name != "add":
             raise InvalidArgument("checksum can't be specified for COPY")

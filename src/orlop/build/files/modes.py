@@ -97,8 +97,9 @@ def _changed(mode: int, action: _Action, executable: bool) -> int:
     mode = mode & ~bits if operator == "-" else mode | bits
     for letter in copied:
         mode = _copied(mode, who, operator, mode >> _SHIFTS[letter] & 7)
-    if "X" in what and executable and operator != "-":
-        mode |= _EXECUTE & (who or ~0)
+    if "X" in what and executable:
+        bits = _EXECUTE & (who or ~0)
+        mode = mode & ~bits if operator == "-" else mode | bits
     return mode
 
 

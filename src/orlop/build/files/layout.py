@@ -226,10 +226,15 @@ class Layout:
         fd = source.open(item)
         try:
             entry = self._entry(path, item)
+            block = os.read(fd, min(item.size + 1, _BLOCK))
+            if len(block) == item.size:  # most files: all of it
+                self._output.add(entry, block)
+                return
             entry.size = os.fstat(fd).st_size
             self._output.begin(entry)
-            while block := os.read(fd, _BLOCK):
+            while block:
                 self._output.append(block)
+                block = os.read(fd, _BLOCK)
             self._output.end()
         finally:
             os.close(fd)

@@ -13,16 +13,16 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from orlop.build.files.manifest import Manifest
+from orlop.build.files.mirror import mirror
 from orlop.build.files.taking import Taking
 from orlop.build.files.trees import ContextTree
 from orlop.errors import InvalidArgument, NotFound
-from orlop.formats.digest import Digest
-from orlop.formats.tar.entry import Kind
 from orlop.formats.tar.reader import TarReader
 from orlop.image.compression import MAGIC_LENGTH, Read, decompressed, detect, peeked
 from orlop.image.scratch import Scratch
@@ -31,14 +31,9 @@ from orlop.linux.proc import boot_id
 
 __all__ = ["ContextStore", "Lease", "Loose", "Taken"]
 
-_SMALL = 1 << 20  # bytes of a file that is looked at before it is written
-_MOST_ENTRIES = 2_000_000
-_MOST_BYTES = 1 << 40
 _LIMIT = 2 << 30  # bytes that are kept of contexts nobody uses at present
 _BOOT = "boot"
 _NEW = ".new-"  # in the name of what is not whole yet
-_CAPABILITY = "security.capability"
-_WRITERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +81,8 @@ class ContextStore:
         self._sizes: dict[str, int] = {}
         self._used: dict[str, float] = {}
         self._holds: Counter[str] = Counter()
+        self._loose = 0  # bytes of what nobody holds
+        self._growing = 0
         self._numbers = itertools.count()
         self._open()
 
@@ -98,6 +95,17 @@ class ContextStore:
         """Keep what a context holds; also what is yet to come of it."""
         return Lease(self, manifest.digests)
 
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        """Let nothing be removed meanwhile: a context is coming in, and what it consists of is not held yet."""
+        with self._lock:
+            self._growing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._growing -= 1
+
     def tree(self, manifest: Manifest) -> ContextTree:
         """Return a context as a tree to copy from."""
         return ContextTree(manifest, self)
@@ -109,105 +117,82 @@ class ContextStore:
         except FileNotFoundError:
             raise NotFound(f"{digest} of the build's context is gone") from None
 
-    def put(self, digest: Digest | str, size: int, read: Read) -> bool:
+    def put(self, digest: str, size: int, read: Read) -> bool:
         """Take a content of `size` bytes; tell whether it was new.
 
         Raises `InvalidArgument` if it is another one, and `OSError`.
         """
-        hasher, place = hashlib.sha256(), self._name(str(digest))
-        fresh = Path(f"{place}{_NEW}{next(self._numbers)}")
-        left = size
+        hasher, left = hashlib.sha256(), size
+        fresh = Path(self._beside(digest))
         try:
-            with open(_created(str(fresh)), "wb", buffering=0) as file:
-                while left and (block := read()):
+            with open(_created(str(fresh)), "wb") as file:
+                while left > 0 and (block := read()):
                     hasher.update(block)
                     file.write(block)
                     left -= len(block)
-            if left or f"sha256:{hasher.hexdigest()}" != str(digest):
-                raise InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
-            return self.enter(fresh, str(digest), size)
+            if left or f"sha256:{hasher.hexdigest()}" != digest:
+                raise _changed(digest)
+            return self.enter(fresh, digest, size)
         finally:
             fresh.unlink(missing_ok=True)
 
     def put_small(self, digest: str, data: bytes) -> None:
         """Take a content that is in memory. Raises `InvalidArgument` if it is another one, and `OSError`."""
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
-            raise InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
-        self.write(digest, data)
+            raise _changed(digest)
+        if not self.known(digest):
+            self.write(digest, data)
 
     def take_tar(self, read: Read) -> Taken:
         """Take a context that is a tar, compressed or not. Raises `InvalidArgument` for what is none, and `OSError`.
 
-        Owners mean nothing in a context; hard links become files, sockets are left out.
+        Owners mean nothing in a context; hard links become files, sockets are left out. Until the caller holds the
+        context it lets the store grow (`growing`).
         """
         start, read = peeked(read, MAGIC_LENGTH)
-        taking = Taking(self, TarReader(decompressed(read, detect(start))))
-        try:
+        with self.growing(), Taking(self, TarReader(decompressed(read, detect(start)))) as taking:
             manifest = taking.run()
             return Taken(manifest, taking.hashed, taking.written, taking.bytes)
-        finally:
-            taking.close()
 
     def collect(self) -> int:
         """Remove what nobody uses, the longest unused first, until what is left is within the limit; return bytes."""
         with self._lock:
-            loose = [digest for digest in self._sizes if not self._holds[digest]]
-            total = sum(self._sizes[digest] for digest in loose)
-            freed = 0
-            for digest in sorted(loose, key=lambda digest: self._used.get(digest, 0)):
-                if total - freed <= self._limit:
+            if self._loose <= self._limit or self._growing:
+                return 0
+            before = self._loose
+            for digest in sorted(self._unheld(), key=lambda digest: self._used[digest]):
+                if self._loose <= self._limit:
                     break
-                self._place(digest).unlink(missing_ok=True)
-                freed += self._sizes.pop(digest)
-                self._used.pop(digest, None)
-            return freed
+                self._remove(digest)
+            return before - self._loose
 
     def loose(self) -> list[Loose]:
         """Return what nobody uses at present, and could be dropped."""
         with self._lock:
-            found = [(digest, self._used.get(digest, 0)) for digest in self._sizes if not self._holds[digest]]
-        return [Loose(digest, _allocated(self._place(digest)), int(used * 1e9)) for digest, used in found]
+            found = [(digest, self._used[digest]) for digest in self._unheld()]
+        return [Loose(digest, _allocated(self._name(digest)), int(used * 1e9)) for digest, used in found]
 
     def drop(self, digests: Iterable[str]) -> int:
         """Remove contents, but what somebody uses again; return the bytes that the disk got back."""
         freed = 0
         with self._lock:
-            for digest in digests:
+            for digest in digests if not self._growing else ():
                 if digest in self._sizes and not self._holds[digest]:
-                    freed += _allocated(self._place(digest))
-                    self._place(digest).unlink(missing_ok=True)
-                    del self._sizes[digest]
-                    self._used.pop(digest, None)
+                    freed += _allocated(self._name(digest))
+                    self._remove(digest)
         return freed
 
     def materialize(self, manifest: Manifest, path: str) -> Path:
-        """Make a directory or file of what `path` of a context is; the caller discards it. Raises `NotFound`."""
-        tree = self.tree(manifest)
-        place = tree.resolve(path.strip("/"))
-        found = None if place is None else tree.look(place)
-        if found is None:
-            raise NotFound(f'"/{path.strip("/")}": not found')
+        """Make a directory or file of what `path` of a context is; the caller discards it.
+
+        Raises `NotFound` and `OSError`; then nothing is left.
+        """
         target = self._scratch.name("context")
-        pending = [(found.path, target)]
-        while pending:
-            source, where = pending.pop()
-            item = tree.look(source)
-            assert item is not None  # it was listed
-            if item.kind is Kind.DIRECTORY:
-                where.mkdir()
-                pending += [(f"{source}/{name}" if source else name, where / name) for name in tree.names(source)]
-            elif item.kind is Kind.SYMLINK:
-                where.symlink_to(item.target)
-                continue
-            elif item.kind is Kind.FILE:
-                self._copy(item.digest, where)
-            elif item.kind is Kind.FIFO:
-                os.mkfifo(where)
-            else:
-                continue  # a device of a context is copied as a node; nothing is there to be read of one
-            where.chmod(item.mode)
-            if item.kind is Kind.FILE:
-                os.utime(where, ns=(item.mtime, item.mtime))
+        try:
+            mirror(self.tree(manifest), path.strip("/"), target)
+        except BaseException:
+            self._scratch.discard(target)
+            raise
         return target
 
     def known(self, digest: str) -> bool:
@@ -220,8 +205,7 @@ class ContextStore:
 
     def write(self, digest: str, data: bytes) -> None:
         """Enter a small content whose digest was computed already. Raises `OSError`."""
-        place = self._name(digest)
-        fresh = f"{place}{_NEW}{next(self._numbers)}"  # beside its place: ext4 puts a file near its directory
+        fresh = self._beside(digest)
         try:
             fd = _created(fresh)
             try:
@@ -230,21 +214,39 @@ class ContextStore:
                     view = view[os.write(fd, view) :]
             finally:
                 os.close(fd)
-            with self._lock:
-                os.rename(fresh, place)
-                self._sizes[digest], self._used[digest] = len(data), time.time()
+            self.enter(fresh, digest, len(data))
         except BaseException:
             Path(fresh).unlink(missing_ok=True)
             raise
 
-    def _copy(self, digest: str, target: Path) -> None:
-        source = self.open(digest)
+    def like(self, size: int) -> int | None:
+        """Return a descriptor of the latest content of this size, None if there is none."""
+        with self._lock:
+            found = [digest for digest, other in self._sizes.items() if other == size]
+            latest = max(found, key=lambda digest: self._used[digest], default=None)
         try:
-            with open(target, "xb", buffering=0) as file:
-                while os.copy_file_range(source, file.fileno(), 1 << 30):
-                    pass
-        finally:
-            os.close(source)
+            return None if latest is None else self.open(latest)
+        except NotFound:  # it was removed in between
+            return None
+
+    def fresh(self) -> Path:
+        """Return a path that nobody else has, for a content to be written at."""
+        return self._path / f"{_NEW}{next(self._numbers)}"
+
+    def enter(self, fresh: Path | str, digest: str, size: int) -> bool:
+        """Take what was written at a fresh path, whose digest and size the caller knows; tell whether it was new."""
+        place = self._name(digest)
+        with self._lock:
+            new = digest not in self._sizes
+            try:
+                os.rename(fresh, place)
+            except FileNotFoundError:  # the first with this beginning
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                os.rename(fresh, place)
+            if new and not self._holds[digest]:
+                self._loose += size
+            self._sizes[digest], self._used[digest] = size, time.time()
+            return new
 
     def _open(self) -> None:
         """Read what is here; throw away what another boot has left, which may not have reached the disk."""
@@ -257,7 +259,7 @@ class ContextStore:
         spread(self._path)
         for directory in self._path.iterdir():
             if not directory.is_dir():
-                if directory.name.startswith("new-"):
+                if directory.name.startswith(_NEW):
                     directory.unlink()
                 continue
             with os.scandir(directory) as entries:
@@ -268,38 +270,34 @@ class ContextStore:
                     status = entry.stat(follow_symlinks=False)
                     digest = f"sha256:{directory.name}{entry.name}"
                     self._sizes[digest], self._used[digest] = status.st_size, status.st_mtime
-
-    def _place(self, digest: str) -> Path:
-        return Path(self._name(digest))
+                    self._loose += status.st_size
 
     def _name(self, digest: str) -> str:
         """Return the path of a content, whose digest was checked when it came in."""
         text = digest.partition(":")[2]
         return f"{self._root}/{text[:2]}/{text[2:]}"
 
-    def fresh(self) -> Path:
-        """Return a path that nobody else has, for a content to be written at."""
-        return self._path / f"new-{os.getpid()}-{next(self._numbers)}"
+    def _beside(self, digest: str) -> str:
+        """Return a path that nobody else has beside a content's place: ext4 puts a file near its directory."""
+        return f"{self._name(digest)}{_NEW}{next(self._numbers)}"
 
-    def enter(self, fresh: Path, digest: str, size: int) -> bool:
-        """Take what was written at a fresh path, whose digest and size the caller knows; tell whether it was new."""
-        with self._lock:
-            new = digest not in self._sizes
-            place = self._place(digest)
-            try:
-                os.rename(fresh, place)
-            except FileNotFoundError:  # the first with this beginning
-                place.parent.mkdir(exist_ok=True)
-                os.rename(fresh, place)
-            self._sizes[digest], self._used[digest] = size, time.time()
-            return new
+    def _unheld(self) -> list[str]:
+        return [digest for digest in self._sizes if digest not in self._holds]
+
+    def _remove(self, digest: str) -> None:
+        Path(self._name(digest)).unlink(missing_ok=True)
+        self._loose -= self._sizes.pop(digest)
+        del self._used[digest]
 
     def _hold(self, digests: Iterable[str]) -> None:
         with self._lock:
             now = time.time()
             for digest in digests:
+                if digest in self._sizes:
+                    self._used[digest] = now
+                    if digest not in self._holds:
+                        self._loose -= self._sizes[digest]
                 self._holds[digest] += 1
-                self._used[digest] = now
 
     def _release(self, digests: Iterable[str]) -> None:
         with self._lock:
@@ -307,7 +305,12 @@ class ContextStore:
                 self._holds[digest] -= 1
                 if self._holds[digest] <= 0:
                     del self._holds[digest]
+                    self._loose += self._sizes.get(digest, 0)
         self.collect()
+
+
+def _changed(digest: str) -> InvalidArgument:
+    return InvalidArgument(f"a file of the context has changed while it was sent: it is not {digest}")
 
 
 def _created(path: str) -> int:
@@ -315,12 +318,12 @@ def _created(path: str) -> int:
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:  # the first with this beginning
-        Path(path).parent.mkdir(exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o600)
 
 
-def _allocated(path: Path) -> int:
+def _allocated(path: str) -> int:
     try:
-        return path.stat().st_blocks * 512
+        return os.stat(path).st_blocks * 512
     except FileNotFoundError:
         return 0

@@ -58,9 +58,10 @@ class Contexts:
 
     async def unpack(self, body: AsyncIterator[bytes]) -> str:
         """Take a context as a tar of any compression; return its id. Raises `InvalidArgument`."""
-        manifest = (await self.take_tar(body)).manifest
-        id = await asyncio.to_thread(lambda: manifest.id)
-        self._hold(id, manifest)
+        with self.store.growing():
+            manifest = (await self.take_tar(body)).manifest
+            id = await asyncio.to_thread(lambda: manifest.id)
+            self._hold(id, manifest)
         return id
 
     def get(self, id: str) -> Manifest:

@@ -45,19 +45,25 @@ async def classic_source(
 ) -> Source:
     """Return what a `POST /build` is made of, which `stack` holds. Raises `errors.Error` with dockerd's texts."""
     contexts = engine.builds.contexts
-    if asked.remote:
-        remote = await fetch_remote(engine, asked.remote)
-        if remote.dockerfile is not None:
-            return _only_dockerfile(contexts.store, remote.dockerfile, stack)
-        manifest, whole = remote.manifest, remote.whole
-    else:
-        manifest, whole = (await contexts.take_tar(body)).manifest if body is not None else Manifest(()), False
-    stack.callback(contexts.store.hold(manifest).release)
-    return await asyncio.to_thread(_classic, contexts.store, manifest, asked.path, whole, stack)
+    with contexts.store.growing():
+        if asked.remote:
+            remote = await fetch_remote(engine, asked.remote)
+            if remote.dockerfile is not None:
+                return _only_dockerfile(contexts.store, remote.dockerfile, stack)
+            manifest, whole = remote.manifest, remote.whole
+        else:
+            manifest, whole = (await contexts.take_tar(body)).manifest if body is not None else Manifest(()), False
+        stack.callback(contexts.store.hold(manifest).release)
+        return await asyncio.to_thread(_classic, contexts.store, manifest, asked.path, whole, stack)
 
 
 async def own_source(engine: Engine, body: BuildCreate, stack: ExitStack) -> Source:
     """Return what a `POST /orlop/build` is made of, which `stack` holds. Raises `errors.Error`."""
+    with engine.builds.contexts.store.growing():
+        return await _own(engine, body, stack)
+
+
+async def _own(engine: Engine, body: BuildCreate, stack: ExitStack) -> Source:
     contexts = engine.builds.contexts
     named = {name: contexts.get(id) for name, id in (body.contexts or {}).items() if contexts.knows(id)}
     manifest = contexts.get(body.context) if body.context else Manifest(())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from orlop.build.files.trees import Found, Tree
-from orlop.build.graph import CopyFiles, Inline
+from orlop.build.graph import CopyFiles, Inline, Url
 from orlop.build.worker import Selected
 from orlop.errors import InvalidArgument, NotFound
 from orlop.formats import pathmatch
@@ -62,6 +62,8 @@ def picks(tree: Tree, action: CopyFiles) -> list[Pick]:
     """Return the sources of an action. Raises `MissingSource`, and `InvalidArgument` for a wrong pattern."""
     if isinstance(action.source, Inline):
         return [pick for name in tree.names("") for pick in _named(tree, name)]
+    if isinstance(action.source, Url):
+        return [replace(pick, path=action.source.filename) for pick in _named(tree, "")]
     find = _with_parents if action.parents else _expanded
     return [pick for path in action.paths for pick in find(tree, path)]
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orlop.build.files.downloads import Downloads
 from orlop.build.files.manifest import Manifest
 from orlop.build.files.mirror import mirror
 from orlop.build.files.taking import Taking
@@ -70,9 +71,13 @@ class Lease:
 
 
 class ContextStore:
-    """The store at `path`. Every method blocks and may be called from any thread."""
+    """The store at `path`. Every method blocks and may be called from any thread.
+
+    `downloads` says which of its contents came from where.
+    """
 
     def __init__(self, path: Path, scratch: Scratch, limit: int = _LIMIT) -> None:
+        self.downloads = Downloads()
         self._path = path
         self._root = str(path)
         self._scratch = scratch
@@ -94,6 +99,10 @@ class ContextStore:
     def hold(self, manifest: Manifest) -> Lease:
         """Keep what a context holds; also what is yet to come of it."""
         return Lease(self, manifest.digests)
+
+    def hold_digests(self, digests: Iterable[str]) -> Lease:
+        """Keep these contents."""
+        return Lease(self, digests)
 
     @contextmanager
     def growing(self) -> Iterator[None]:

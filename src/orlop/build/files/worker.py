@@ -14,7 +14,7 @@ from typing import TypeVar
 from orlop.build.files.copy import copy, make_directory
 from orlop.build.files.disk_tree import DiskTree
 from orlop.build.files.fetch import Fetched, fetch
-from orlop.build.files.git import checkout, is_commit
+from orlop.build.files.git import Checkout, checkout, is_commit
 from orlop.build.files.layout import EmptyTree, Layout
 from orlop.build.files.manifest import Manifest
 from orlop.build.files.owners import OWNER_FILES, read_file
@@ -44,13 +44,17 @@ class FileWorker:
         self._store = store
         self._contexts = contexts
         self._leases = [store.hold(manifest) for manifest in contexts.values()]
-        self._fetches: dict[Url | Git, asyncio.Task[Fetched | Path]] = {}
+        self._fetches: dict[Url | Git, _Fetching] = {}
         self._materialized: dict[tuple[str, str], Path] = {}
         self._lock = threading.Lock()
 
     async def select(self, action: CopyFiles, nodes: Mapping[int, FileSystem], sink: Sink) -> Selected:
         """Tell what an action would take. Raises `errors.Error`."""
         await self._fetched(action.source, sink)
+        if (
+            isinstance(action.source, Git) and action.source.keep_git_dir
+        ):  # what is packed may differ, the commit says all
+            return Selected(f"sha256:{hashlib.sha256(self._checkout(action.source).commit.encode()).hexdigest()}", ())
 
         def work(check: Callable[[], None]) -> Selected:
             with self._tree(action.source, nodes) as tree:
@@ -108,12 +112,12 @@ class FileWorker:
         for path in self._materialized.values():
             self._depot.scratch.discard(path)
         self._materialized.clear()
-        for task in self._fetches.values():
-            if task.done() and not task.cancelled() and task.exception() is None:
-                result = task.result()
-                self._depot.scratch.discard(result.path if isinstance(result, Fetched) else result)
-            else:
-                task.cancel()
+        for fetching in self._fetches.values():
+            result = fetching.result
+            if isinstance(result, Fetched):
+                result.release()
+            elif result is not None:
+                self._depot.scratch.discard(result.path)
         self._fetches.clear()
 
     def _lay_out(self, job: FilesJob, base: FileSystem, write: Write, check: Callable[[], None]) -> None:
@@ -145,11 +149,12 @@ class FileWorker:
         elif isinstance(source, Inline):
             yield InlineTree(source.files)
         else:
-            result = self._fetches[source].result()
+            result = self._fetches[source].result
+            assert result is not None  # it was waited for
             if isinstance(result, Fetched):
-                yield result.tree(source.filename if isinstance(source, Url) else "")
+                yield result.tree()
             else:
-                with sealed(str(result)) as fd:
+                with sealed(str(result.path)) as fd:
                     yield DiskTree(fd, has_owners=False)
 
     @contextmanager
@@ -165,15 +170,48 @@ class FileWorker:
         """See to it that what comes from elsewhere is here; it is fetched once in a build."""
         if not isinstance(source, (Url, Git)):
             return
-        task = self._fetches.get(source)
-        if task is None or task.cancelled():
-            task = self._fetches[source] = asyncio.create_task(self._fetch(source, sink))
-        await asyncio.shield(task)
+        fetching = self._fetches.get(source)
+        if fetching is None or fetching.task.cancelled():
+            task = asyncio.create_task(self._fetch(source, sink))
+            fetching = self._fetches[source] = _Fetching(task)
+        await fetching.wait()
 
-    async def _fetch(self, source: Url | Git, sink: Sink) -> Fetched | Path:
+    async def _fetch(self, source: Url | Git, sink: Sink) -> Fetched | Checkout:
         if isinstance(source, Git):
             return await checkout(source, self._depot.scratch)
-        return await fetch(source, self._depot.scratch, sink)
+        return await fetch(source, self._store, sink)
+
+    def _checkout(self, source: Git) -> Checkout:
+        result = self._fetches[source].result
+        assert isinstance(result, Checkout)
+        return result
+
+
+class _Fetching:
+    """Something that is fetched once for all who want it, and no longer than anybody wants it."""
+
+    def __init__(self, task: asyncio.Task[Fetched | Checkout]) -> None:
+        self.task = task
+        self._waiting = 0
+
+    @property
+    def result(self) -> Fetched | Checkout | None:
+        """What came of it, None as long as that is nothing."""
+        done = self.task.done() and not self.task.cancelled() and self.task.exception() is None
+        return self.task.result() if done else None
+
+    async def wait(self) -> None:
+        """Wait for the result. Raises what the fetching raises; when the last one is cancelled it is cancelled too."""
+        self._waiting += 1
+        try:
+            await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if self._waiting == 1:
+                self.task.cancel()
+                await asyncio.wait((self.task,))
+            raise
+        finally:
+            self._waiting -= 1
 
 
 async def _uncut(work: Callable[[Callable[[], None]], T], name: str) -> T:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orlop.build.convert.base import git_input
 from orlop.build.files.archive import is_archive
-from orlop.build.files.fetch import fetch
+from orlop.build.files.fetch import Fetched, fetch, without_password
 from orlop.build.files.git import checkout
 from orlop.build.files.manifest import Item, Manifest
 from orlop.build.files.store import ContextStore
@@ -58,26 +58,27 @@ async def fetch_remote(engine: Engine, address: str) -> Remote:
     store, scratch = engine.builds.contexts.store, engine.images.scratch
     git = git_reference.parse(address, context=True)
     if git is not None:
-        directory = await checkout(git_input(git), scratch)
+        found = await checkout(git_input(git), scratch)
         try:
-            return Remote(await asyncio.to_thread(_manifest, store, directory), whole=True)
+            return Remote(await asyncio.to_thread(_manifest, store, found.path), whole=True)
         finally:
-            scratch.discard(directory)
+            scratch.discard(found.path)
     if not address.startswith(("http://", "https://")):
         raise InvalidArgument(f"remoteURL ({address}) could not be recognized as URL")
+    shown = without_password(address)
     try:
-        fetched = await fetch(Url(address, ""), scratch, _Silent())
+        fetched = await fetch(Url(address, ""), store, _Silent())
     except Error as error:
-        raise Error(f"error downloading remote context {address}: {error.message}") from error
+        raise Error(f"error downloading remote context {shown}: {error.message}") from error
     try:
-        return await asyncio.to_thread(_file, store, fetched.path, address)
+        return await asyncio.to_thread(_file, store, fetched, shown)
     finally:
-        scratch.discard(fetched.path)
+        fetched.release()
 
 
-def _file(store: ContextStore, path: Path, address: str) -> Remote:
+def _file(store: ContextStore, fetched: Fetched, address: str) -> Remote:
     """Return what a file is by what it holds: an archive, or else text."""
-    with path.open("rb", buffering=0) as file:
+    with open(fetched.open(), "rb", buffering=0) as file:
         if is_archive(file.fileno()):
             file.seek(0)
             return Remote(store.take_tar(lambda: file.read(_BLOCK)).manifest)

@@ -263,6 +263,30 @@ async def test_archives_are_unpacked_where_that_is_asked(yard: Yard) -> None:
     assert owned["o/bin/tool"] == "755 9:9 't'"
 
 
+async def test_an_archive_may_change_its_mind_and_what_is_there(yard: Yard) -> None:
+    base = yard.base(member("old/"), member("old/hidden", b"h"), member("f", b"base", uid=3), member("d/"))
+    inner = layer(
+        member("old", b"a file"),
+        member("old/"),
+        member("old/new", b"n"),
+        member("x/"),
+        member("x/y", b"y"),
+        member("x", b"x"),
+        member("h", kind=LNK, linkname="f"),
+        member("d", kind=SYM, linkname="old"),
+    )
+    yard.context(member("x.tar", inner))
+    made = await yard.copy("x.tar", to="/", base=base, unpack=True)
+    assert yard.tree(made) == {
+        "old": "755",
+        "old/new": "644 'n'",
+        "x": "644 'x'",
+        "f": "644 'base'",
+        "h": "644 'base'",
+        "d": "-> old",
+    }
+
+
 async def test_working_directories_and_heredocs(yard: Yard) -> None:
     base = yard.base(member("old/", mode=0o700, uid=4))
     made = await yard.do(MakeDirectory("/old/a/b", owner="5"), base=base)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from orlop.errors import InvalidArgument
-from orlop.formats.digest import Digest
 from orlop.formats.tar.entry import Kind
 
 __all__ = ["Item", "Manifest"]
@@ -29,7 +29,8 @@ _KINDS = {
     "block": Kind.BLOCK,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_MAX_PATH = 4095
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_PATH = 4095  # bytes
 _MAX_ITEMS = 2_000_000
 
 
@@ -114,19 +115,29 @@ class Manifest:
 
 def _item(fields: dict[str, Any]) -> Item:
     path, kind = fields["path"], _KINDS[fields["type"]]
-    numbers = [fields.get(name, 0) for name in ("mode", "size", "mtime", "major", "minor")]
-    if not all(isinstance(number, int) and abs(number) < 1 << 63 for number in numbers):
-        raise ValueError("a number is none")
-    mode, size, mtime, major, minor = numbers
+    mode, size, mtime, major, minor = (_number(fields, name) for name in ("mode", "size", "mtime", "major", "minor"))
     target = fields.get("target", "")
-    if not isinstance(path, str) or not isinstance(target, str) or "\0" in target:
-        raise ValueError("a text is none")
-    parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts) or len(path) > _MAX_PATH:
+    if not isinstance(path, str) or any(part in ("", ".", "..") for part in path.split("/")) or not _fits(path):
         raise ValueError(f"not a path in the context: {path[:100]!r}")
-    digest = str(Digest.parse(fields["digest"])) if kind is Kind.FILE else ""
+    if not isinstance(target, str) or bool(target) is not (kind is Kind.SYMLINK) or not _fits(target):
+        raise ValueError("not the target of a link")
+    digest = fields["digest"] if kind is Kind.FILE else ""
+    if kind is Kind.FILE and _DIGEST.fullmatch(digest) is None:
+        raise ValueError("not the SHA-256 digest of a file")
     capability = base64.b64decode(fields.get("capability", ""), validate=True)
     return Item(path, kind, mode & 0o7777, size, digest, target, mtime, capability, major, minor)
+
+
+def _number(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name, 0)
+    if type(value) is not int or not (0 <= value < 1 << 63 or (name == "mtime" and -1 << 63 < value < 0)):
+        raise ValueError(f"not a {name}: {str(value)[:100]}")
+    return value
+
+
+def _fits(text: str) -> bool:
+    """Tell whether a text can be a path. Raises `ValueError` for one that no file system can have."""
+    return "\0" not in text and len(text.encode(errors="surrogateescape")) <= _MAX_PATH
 
 
 def _parents(path: str) -> Iterable[str]:

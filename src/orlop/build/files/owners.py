@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from orlop.build.files.trees import Tree
 from orlop.errors import InvalidArgument
 from orlop.formats import passwd
+from orlop.formats.tar.entry import Kind
 
 __all__ = ["OWNER_FILES", "needs_files", "owner_of", "read_file"]
 
@@ -41,15 +41,10 @@ def read_file(base: Tree, path: str) -> str:
     """Return the text of a file that may be anything; "" if it is no regular file."""
     place = base.resolve(path)
     found = base.look(place) if place else None
-    if found is None:
+    if found is None or found.kind is not Kind.FILE:
         return ""
+    fd = base.open(found)
     try:
-        fd = base.open(found)
-    except OSError:  # a device, a FIFO, a socket
-        return ""
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
         return os.read(fd, _MOST).decode(errors="replace")
     finally:
         os.close(fd)

@@ -204,6 +204,22 @@ COPY a.txt /dangling/
 COPY b.txt /file
 COPY tree/link /followed
 """,
+    "exclusions, parents and symbolic modes": """
+FROM busybox AS from
+RUN mkdir -p /t/one/two /t/three && echo x > /t/one/two/f && echo y > /t/one/g.md && cp /bin/busybox /t/three/run
+RUN chmod 2750 /t/one && chmod 1777 /t/one/two && chmod 4711 /t/three/run && chown -R 3:4 /t/one
+FROM busybox
+RUN mkdir -p /there/one && chmod 700 /there/one && chown 7:8 /there/one && mkdir -m 2775 /shared && chown 5:6 /shared
+COPY --from=from --exclude=* --exclude=!two/f /t/one /excluded
+COPY --from=from --parents /t/./one/two/f /there/
+COPY --from=from --parents --exclude=one/two /t/./**/*.md /t/./three /parents/
+COPY --from=from --chmod=u=rwX,g=u,o-rwx /t /symbolic
+COPY --from=from --chmod=g+s,o=t /t /bits
+COPY --from=from --chmod=4711 /t/three /octal/made
+COPY --from=from /t/one /shared/by/group
+COPY --link --chown=root:root a.txt /linked/
+WORKDIR /shared/work
+""",
     "only metadata": """
 FROM busybox
 MAINTAINER nobody

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -99,7 +100,8 @@ class _Build:
     def _records(self, call: Any) -> Iterator[Json]:
         remote = self._source.remote
         if remote:
-            self._progress.began("remote", f"[internal] load remote build context {plain_text(remote)}")
+            shown = re.sub("(?<=://)[^/]*@", "xxxxx@", plain_text(remote))  # without a password
+            self._progress.began("remote", f"[internal] load remote build context {shown}")
         response = self._session.engine.open(call)  # it begins when the daemon has everything
         if remote:
             self._progress.ended("remote")

@@ -48,6 +48,7 @@ class _Copy:
         into = posixpath.basename(action.destination) in ("", ".", "..")
         for pick in chosen:
             self._check()
+            self._layout.next_source()
             self._pick(pick, place, into=into, alone=len(chosen) == 1)
 
     def _pick(self, pick: Pick, place: str, *, into: bool, alone: bool) -> None:

@@ -73,6 +73,10 @@ class Layout:
         self._names: dict[str, set[str]] = {}  # of what is made, by the directory
         self._first: dict[tuple[int, int], str] = {}  # inode → where its first name lies
 
+    def next_source(self) -> None:
+        """Take what is added from here on for files of their own: hard links to what was added before are none."""
+        self._first.clear()
+
     def kind(self, path: str) -> Kind | None:
         """Return what there is at `path` now, None for nothing."""
         found = self._look(path)

@@ -106,9 +106,11 @@ def test_what_a_layer_cannot_hold_is_refused() -> None:
         put("d", to="/x", files={"d/.wh.f": b""})
 
 
-def test_hard_links_stay_such_within_one_step() -> None:
+def test_hard_links_stay_such_within_one_source() -> None:
     one = Found("", Kind.FILE, size=1, inode=(1, 2))
     assert put("d", to="/x", files={"d/a": one, "d/b": one})["x/b"] == "= x/a"
+    files = {"d/a": one, "e/a": b"another", "f/b": one}
+    assert put("d", "e", "f", to="/x/", files=files) == {"x": "755", "x/a": "644", "x/b": "755"}
 
 
 def test_heredocs_are_as_old_as_the_layer() -> None:

@@ -1,306 +1,191 @@
-"""The same Dockerfiles by Orlop and by BuildKit: the same files, the same configuration."""
+"""The same Dockerfiles by Orlop, by BuildKit and by docker's classic builder: the same files, the same configuration.
+
+What Orlop built is looked at three ways: as a third party unpacks its archive, as its own snapshot shows it, and as the
+other client builds it again from the cache.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import shutil
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.buildkit import BuildKit, buildkit
+from support.daemon import Daemon
+from support.dockerd import Dockerd, dockerd
+from support.dockerfile_features import FEATURES, feature_context
+from support.dockerfile_patterns import PATTERNS, Pattern, pattern_context
+from support.unpacked import Unpacked, directory, unpacked
 
 pytestmark = [pytest.mark.root, pytest.mark.docker, pytest.mark.slow]
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+Ours = Callable[[str], Unpacked]
 
-FIELDS = ("User", "Env", "Cmd", "Entrypoint", "WorkingDir", "Labels", "ExposedPorts", "Volumes", "StopSignal", "Shell")
-MORE_FIELDS = ("OnBuild", "Healthcheck")
-
-DOCKERFILES = {
-    "accounts with fixed ids and a directory of theirs": """
-FROM busybox
-RUN mkdir -p /etc && echo 'app:x:999:998::/home/app:/bin/sh' > /etc/passwd && echo 'web:x:998:' > /etc/group
-WORKDIR /srv/data
-RUN chown -R 999:998 /srv && chmod 2775 /srv/data
-USER app:web
-WORKDIR made
-VOLUME /srv/data
-RUN echo kept > /srv/data/file
-STOPSIGNAL SIGQUIT
-""",
-    "several stages and a base by argument": """
-ARG FLAVOUR=one
-FROM busybox AS base-one
-RUN echo one > /flavour
-FROM busybox AS base-two
-RUN echo two > /flavour
-FROM base-${FLAVOUR} AS build
-RUN mkdir /out && cp /flavour /out && ln -s flavour /out/link && ln /out/flavour /out/hard
-FROM scratch
-COPY --from=build /out /
-COPY --from=base-two /flavour /second
-ENTRYPOINT ["/bin/none"]
-""",
-    "scopes of ARG and ENV": """
-ARG GLOBAL=g
-FROM busybox
-ARG GLOBAL
-ARG OWN=${GLOBAL}-own
-ENV A=1 B="two words" C=$OWN
-ENV PATH=/opt/bin:$PATH D=${A:+set} E=${NONE:-default} F=${OWN#g-} G="${B%% *}" H=${B/two/2}
-LABEL one="$A" two=x\\ y
-RUN echo "$A $B $C $OWN $GLOBAL" > /seen
-EXPOSE 80 443/tcp 53/udp 8000-8002
-HEALTHCHECK --interval=5s --timeout=3s --retries=2 CMD test -e /seen
-""",
-    "directories, wildcards, owners and modes": """
-FROM busybox
-RUN mkdir /there && chmod 700 /there && ln -s /there /link
-COPY tree /there
-COPY tree /link/
-COPY *.txt /texts/
-COPY --chown=5:6 --chmod=0640 a.txt /deep/er/
-COPY --chown=7 tree /owned/
-COPY --chmod=u=rwX,go=rX tree /modes
-COPY --parents tree/sub/./x.md a.txt /parents/
-COPY --exclude=*.md tree /without/
-COPY --link a.txt b.txt /linked/
-""",
-    "heredocs": """
-FROM busybox
-RUN <<EOF
-echo one > /a
-echo "two $HOME" > /b
-EOF
-RUN cat <<ONE > /c && cat <<TWO > /d
-first
-ONE
-second
-TWO
-COPY <<first <<"second" /h/
-value of $PATH
-first
-literal $PATH
-second
-COPY <<-EOF /tabs
-\t\tindented
-EOF
-""".replace("\\t", "\t"),
-    "mounts leave nothing": """
-FROM busybox AS tools
-RUN echo tool > /tool
-FROM busybox
-RUN --mount=type=bind,from=tools,source=/tool,target=/mnt/tool cat /mnt/tool > /copied
-RUN --mount=type=cache,target=/cache echo x > /cache/file
-RUN --mount=type=tmpfs,target=/scratch echo x > /scratch/file
-RUN --mount=type=bind,target=/context cp /context/a.txt /from-context
-RUN --mount=type=bind,target=/rw,rw echo y > /rw/new && ls /rw > /listed
-""",
-    "what is removed and replaced": """
-FROM busybox AS old
-RUN mkdir -p /d/e /f /g && echo 1 > /d/e/1 && echo 2 > /d/2 && echo 3 > /f/3 && echo 4 > /g/4
-FROM old
-RUN rm -r /d/e && mkdir /d/e && echo new > /d/e/new
-RUN rm /d/2 && rm -r /f && echo file > /f
-RUN rm -r /g && ln -s d /g
-RUN chown -R 0:0 /d && touch /empty && rm /empty
-""",
-    "archives by a link": """
-FROM busybox
-RUN mkdir -p /usr/tools && ln -s usr/tools /tools
-ADD archive.tar.gz /
-ADD archive.tar.gz /unpacked/
-COPY archive.tar.gz /kept/
-""",
-    "kinds of files": """
-FROM busybox
-RUN mkfifo /pipe && mknod /null c 1 3 && chmod 1777 /tmp; chmod 4755 /bin/busybox; echo x > '/name with spaces'
-RUN echo a > /one && ln /one /two && echo b >> /two && chmod 0 /one
-RUN mkdir -m 3775 /sticky && umask 077 && echo s > /sticky/secret
-""",
-    "triggers": """
-FROM busybox AS trigger
-ONBUILD COPY a.txt /from-trigger
-ONBUILD RUN cat /from-trigger > /ran
-ONBUILD ENV TRIGGERED=yes
-FROM trigger
-CMD cat /ran
-""",
-    "words of other shells": """
-FROM busybox
-SHELL ["/bin/sh", "-exc"]
-RUN echo $0 > /shell
-CMD echo hello
-""",
-    "ignored files": """
-FROM busybox
-COPY . /all
-""",
-    "archives with an owner": """
-FROM busybox
-ADD --chown=12:34 archive.tar.gz /owned/
-ADD --chmod=0700 a.txt /mode/
-ADD --unpack=false archive.tar.gz /packed/
-""",
-    "copies between stages": """
-FROM busybox AS one
-RUN mkdir -p /t/sub && echo x > /t/f && chown -R 3:4 /t && chmod 6755 /t/f && ln /t/f /t/sub/hard && mkfifo /t/p
-FROM busybox
-COPY --from=one /t /kept
-COPY --from=one --chown=9:9 /t/f /t/sub /changed/
-COPY --from=0 /t/p /pipe
-RUN chown -R 3:4 /kept
-""",
-    "working directories": """
-FROM busybox
-ENV WHERE=deep
-WORKDIR /a
-WORKDIR $WHERE/er
-WORKDIR ../other
-RUN pwd > pwd
-COPY a.txt .
-COPY b.txt ./
-COPY tree sub
-""",
-    "commands and entrypoints": """
-FROM busybox AS first
-ENTRYPOINT ["/first"]
-CMD ["argument"]
-FROM first
-ENTRYPOINT /second "with words"
-FROM first
-CMD ["other", "arguments"]
-USER 1000:1000
-LABEL "a b"=c multi="line \
-continued"
-""",
-    "caches of a user": """
-FROM busybox
-RUN --mount=type=cache,target=/c,uid=5,gid=6,mode=0750 stat -c '%u %g %a' /c > /seen
-USER 5:6
-RUN --mount=type=cache,target=/c,uid=5,gid=6,mode=0750 echo x > /c/file && id -u > /tmp/id
-""",
-    "chains of triggers": """
-FROM busybox AS a
-ONBUILD RUN echo first >> /log
-ONBUILD RUN echo second >> /log
-FROM a AS b
-ONBUILD COPY a.txt /c
-RUN echo own >> /log
-FROM b
-RUN echo last >> /log
-""",
-    "links in the way": """
-FROM busybox
-RUN mkdir -p /usr/lib2 && ln -s usr/lib2 /lib2 && ln -s /absent/dir /dangling && ln -s a.txt /file
-COPY a.txt /lib2/
-COPY tree/ /lib2/tree/
-COPY a.txt /dangling/
-COPY b.txt /file
-COPY tree/link /followed
-""",
-    "exclusions, parents and symbolic modes": """
-FROM busybox AS from
-RUN mkdir -p /t/one/two /t/three && echo x > /t/one/two/f && echo y > /t/one/g.md && cp /bin/busybox /t/three/run
-RUN chmod 2750 /t/one && chmod 1777 /t/one/two && chmod 4711 /t/three/run && chown -R 3:4 /t/one
-FROM busybox
-RUN mkdir -p /there/one && chmod 700 /there/one && chown 7:8 /there/one && mkdir -m 2775 /shared && chown 5:6 /shared
-COPY --from=from --exclude=* --exclude=!two/f /t/one /excluded
-COPY --from=from --parents /t/./one/two/f /there/
-COPY --from=from --parents --exclude=one/two /t/./**/*.md /t/./three /parents/
-COPY --from=from --chmod=u=rwX,g=u,o-rwx /t /symbolic
-COPY --from=from --chmod=g+s,o=t /t /bits
-COPY --from=from --chmod=4711 /t/three /octal/made
-COPY --from=from /t/one /shared/by/group
-COPY --link --chown=root:root a.txt /linked/
-WORKDIR /shared/work
-""",
-    "only metadata": """
-FROM busybox
-MAINTAINER nobody
-LABEL a=1
-EXPOSE 1
-VOLUME ["/v1", "/v2"]
-HEALTHCHECK NONE
-STOPSIGNAL 9
-""",
+ALL = {name: Pattern(text) for name, text in FEATURES.items()} | {
+    f"an image like {name}": pattern for name, pattern in PATTERNS.items()
 }
+
+BUILDKIT_DIFFERS = {
+    "an image like pause": ({"/dev", "/proc", "/sys"}, "the mount points of a RUN stay in an image of nothing else"),
+}
+"""Paths that are not the same, and why."""
+
+CLASSIC_DIFFERS = {
+    "accounts with fixed ids and a directory of theirs": (
+        {"/srv/data/file", "/srv/data/made"},
+        "what a RUN writes into a volume is dropped; a WORKDIR is root's, not the user's",
+    ),
+    "steps that change little": (
+        {"/etc/hostname"},
+        "it is mounted over during a RUN, and what is written there is dropped",
+    ),
+    "an image like caddy": ({"/opt/copied", "/opt/owned"}, "a COPY from a stage drops capabilities"),
+    "an image like distroless": ({"/home"}, "parents that a COPY --chown makes are root's"),
+    "an image like jupyter": ({"/home/jovyan/new"}, "a WORKDIR is root's, not the user's"),
+    "an image like wordpress": ({"/usr/src"}, "parents that a COPY --chown makes are root's"),
+}
+
+CLASSIC_CANNOT = {
+    "an image like apt": "RUN --mount",
+    "an image like buildkit": "RUN --mount, named contexts, BUILDPLATFORM",
+    "an image like distribution": "RUN --mount",
+    "an image like golang": "--link",
+    "an image like gradle": "RUN --mount",
+    "an image like moby": "RUN --mount; it builds stages that nothing needs",
+    "an image like rails": "RUN --mount",
+    "an image like uv": "RUN --mount",
+}
+"""What dockerd 20.10's classic builder does not know."""
+
+CLASSIC_TOO = [what for what in ALL if what in CLASSIC_DIFFERS or (what not in FEATURES and what not in CLASSIC_CANNOT)]
+
+CLASSIC_FIELDS = {"ArgsEscaped", "Image", "WorkingDir"}
+"""Of the configuration: the first is BuildKit's alone, the second the classic builder's; the third below."""
+
+MADE_BY_CONTAINERS = {
+    *("/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/proc", "/sys"),
+    *("/etc", "/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf"),
+}
+"""What the root of a container may have beside its image's."""
 
 
 @pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildKit]:
+def peer(image_archive: Path) -> Iterator[BuildKit]:
     with buildkit() as running:
+        running.add_base("busybox", image_archive)
         yield running
 
 
-@pytest.fixture
-def context(tmp_path: Path) -> Path:
-    place = tmp_path / "context"
-    (place / "tree/sub").mkdir(parents=True)
-    for name in (
-        "a.txt",
-        "b.txt",
-        "tree/x",
-        "tree/sub/x.md",
-        "tree/x.md",
-        "left.out",
-        "tree/left.out",
-        "tree/taken.out",
-    ):
-        (place / name).write_text(name)
-    (place / "tree/link").symlink_to("sub/x.md")
-    (place / "tree/x").chmod(0o755)
-    (place / "tree/sub").chmod(0o750)
-    with tarfile.open(place / "archive.tar.gz", "w:gz") as archive:
-        archive.add(place / "a.txt", "tools/a.txt")
-        archive.add(place / "tree/sub", "tools/sub")
-    (place / ".dockerignore").write_text("**/*.out\n!tree/taken.out\n.dockerignore\nDockerfile\n")
-    return place
+@pytest.fixture(scope="module")
+def classic(image_archive: Path) -> Iterator[Dockerd]:
+    with dockerd() as running:
+        running.run("load", "-i", image_archive)
+        yield running
 
 
-@pytest.mark.parametrize("what", DOCKERFILES)
-def test_both_make_the_same(what: str, peer: BuildKit, docker: Cli, orlop: Cli, image: str, context: Path) -> None:
-    saved = context.parent / "busybox.tar"
-    docker("save", "-o", saved, "busybox")
-    peer.add_base("busybox", saved)
-    (context / "Dockerfile").write_text(DOCKERFILES[what].lstrip("\n"))
-    archive = context.parent / "peer.tar"
-    peer.build(context, archive)
-    docker("load", "-i", archive)
-    orlop("build", "-q", "--no-cache", "-t", "ours", context)
-    assert _config(docker, "ours") == _config(docker, "peer")
-    assert _files(docker, "ours", context.parent) == _files(docker, "peer", context.parent)
-    docker("rmi", "-f", "ours", "peer")
-    docker("builder", "prune", "-af")
+@pytest.fixture(scope="module")
+def ours(orlopd: Daemon, image_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Ours:
+    """Build one of the Dockerfiles with Orlop, once."""
+    if shutil.which("umoci") is None:
+        pytest.skip("needs umoci")
+    orlopd.load(image_archive)
+    return cache(lambda what: _by_orlop(orlopd, what, tmp_path_factory.mktemp("ours")))
 
 
-def _config(docker: Cli, name: str) -> dict[str, Any]:
-    config = json.loads(docker("inspect", "-f", "{{json .Config}}", name).stdout)
-    return {field: config.get(field) or None for field in (*FIELDS, *MORE_FIELDS)}
+@pytest.mark.parametrize("what", ALL)
+def test_buildkit_makes_the_same(what: str, peer: BuildKit, ours: Ours, tmp_path: Path) -> None:
+    theirs, mine = _by_buildkit(peer, what, tmp_path), ours(what)
+    assert mine.config == theirs.config
+    assert mine.platform == theirs.platform
+    assert mine.steps == theirs.steps
+    assert mine.layers == mine.steps.count(True)
+    _assert_same_files(mine, theirs, BUILDKIT_DIFFERS.get(what, (set(), ""))[0])
 
 
-def _files(docker: Cli, name: str, place: Path) -> dict[str, tuple[Any, ...]]:
-    """Return all files of an image: type, mode, owner, link, device, content, and which names are one file."""
-    exported = place / f"{name}.export"
-    container = docker("create", name, "none").stdout.strip()
-    docker("export", "-o", exported, container)
-    docker("rm", container)
-    found: dict[str, tuple[Any, ...]] = {}
-    with tarfile.open(exported) as archive:
-        for member in archive:
-            data = archive.extractfile(member) if member.isreg() else None
-            content = hashlib.sha256(data.read()).hexdigest() if data else member.linkname
-            kind = "file" if member.islnk() else member.type
-            if member.islnk():
-                first = found[member.linkname.rstrip("/")]
-                found[member.name.rstrip("/")] = first
-                continue
-            device = (member.devmajor, member.devminor) if member.isdev() else ()
-            capability = member.pax_headers.get("SCHILY.xattr.security.capability", "")
-            found[member.name.rstrip("/")] = (kind, member.mode, member.uid, member.gid, content, device, capability)
+@pytest.mark.parametrize("what", CLASSIC_TOO)
+def test_the_classic_builder_makes_the_same(what: str, classic: Dockerd, ours: Ours, tmp_path: Path) -> None:
+    theirs, mine = _by_classic(classic, what, tmp_path), ours(what)
+    differing = {name for name, _ in mine.config.items() ^ theirs.config.items()}
+    assert differing <= CLASSIC_FIELDS
+    assert mine.config.get("WorkingDir", "/") == theirs.config.get("WorkingDir", "/")
+    assert mine.platform == theirs.platform
+    _assert_same_files(mine, theirs, CLASSIC_DIFFERS.get(what, (set(), ""))[0])
+
+
+def _assert_same_files(mine: Unpacked, theirs: Unpacked, but: set[str]) -> None:
+    """Compare trees. What is excepted has to differ: an exception that is none any more is to go."""
+    paths = mine.files.keys() | theirs.files.keys()
+    assert {path for path in paths if mine.files.get(path) != theirs.files.get(path)} >= but
+    expected = {path: facts for path, facts in theirs.files.items() if path not in but}
+    assert {path: facts for path, facts in mine.files.items() if path not in but} == expected
+
+
+def _context(what: str, place: Path) -> Path:
+    """Write a Dockerfile and its context."""
+    context = place / "context"
+    (feature_context if what in FEATURES else pattern_context)(context)
+    (context / "Dockerfile").write_text(ALL[what].text.lstrip("\n"))
+    return context
+
+
+def _by_buildkit(peer: BuildKit, what: str, place: Path) -> Unpacked:
+    pattern, context, archive = ALL[what], _context(what, place), place / "image.tar"
+    options = {f"build-arg:{name}": value for name, value in pattern.arguments.items()}
+    if pattern.target:
+        options["target"] = pattern.target
+    peer.build(context, archive, options, {name: context / below for name, below in pattern.contexts.items()})
+    return unpacked(archive)
+
+
+def _by_classic(classic: Dockerd, what: str, place: Path) -> Unpacked:
+    archive = place / "image.tar"
+    classic.run("build", "-q", "-t", "theirs", *_flags(ALL[what]), _context(what, place))
+    classic.run("save", "-o", archive, "theirs")
+    return unpacked(archive)
+
+
+def _by_orlop(daemon: Daemon, what: str, place: Path) -> Unpacked:
+    """Build by one client and again by the other; compare what is saved with the snapshot."""
+    pattern, context, archive = ALL[what], _context(what, place), place / "image.tar"
+    named = [f"--build-context={name}={context / below}" for name, below in pattern.contexts.items()]
+    try:
+        if not named:  # which the classic API does not have
+            daemon.cli("docker", "build", "-q", "--no-cache", "-t", "first", *_flags(pattern), context)
+        daemon.cli("orlop", "build", "-q", "-t", "ours", *_flags(pattern), *named, context)
+        assert named or _layers(daemon, "ours") == _layers(daemon, "first")
+        daemon.cli("docker", "save", "-o", archive, "ours")
+        found = unpacked(archive)
+        snapshot = _snapshot(daemon, "ours", place)
+    finally:
+        daemon.cli("docker", "rmi", "-f", "first", "ours", check=False)
+        daemon.cli("docker", "builder", "prune", "-af")
+    assert snapshot.keys() - found.files.keys() <= MADE_BY_CONTAINERS
+    assert {path: snapshot.get(path) for path in found.files} == found.files
+    return found
+
+
+def _flags(pattern: Pattern) -> list[str]:
+    target = [f"--target={pattern.target}"] if pattern.target else []
+    return [*target, *(f"--build-arg={name}={value}" for name, value in pattern.arguments.items())]
+
+
+def _layers(daemon: Daemon, name: str) -> str:
+    return daemon.cli("docker", "inspect", "-f", "{{.RootFS.Layers}}", name).stdout
+
+
+def _snapshot(daemon: Daemon, name: str, place: Path) -> dict[str, object]:
+    """Return the files of an image as a container of it has them."""
+    container = daemon.cli("docker", "create", name, "none").stdout.strip()
+    daemon.cli("docker", "export", "-o", place / "exported.tar", container)
+    daemon.cli("docker", "rm", "-v", container)
+    root = place / "exported"
+    root.mkdir()
+    command = ["tar", "-xpf", place / "exported.tar", "--numeric-owner", "--xattrs", "--xattrs-include=security.*"]
+    subprocess.run([*command, "-C", root], check=True)
+    found = directory(root)
+    shutil.rmtree(root)
     return found

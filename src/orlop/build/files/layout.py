@@ -198,8 +198,9 @@ class Layout:
         if first not in self._made:
             mode = found.mode if found.kind is Kind.SYMLINK else item.mode
             self.add(first, replace(found, mode=mode, uid=item.uid, gid=item.gid, mtime=item.mtime), self._base)
-        self._output.add(replace_entry(self._entry(path, item), Kind.LINK, first))
-        self._note(path, self._made[first])
+        made = self._made[first]  # one file has one mode and one owner, whatever the archive says of its other names
+        self._output.add(replace_entry(self._entry(path, made.found), Kind.LINK, first))
+        self._note(path, made)
 
     def unpack_other(self, path: str, item: Found) -> None:
         """Put a link, a device or a FIFO of an archive at `path`."""

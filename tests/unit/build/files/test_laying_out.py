@@ -170,6 +170,11 @@ def test_what_an_archive_names_replaces_what_is_there() -> None:
 def test_hard_links_of_an_archive_lead_to_its_files_or_to_the_bases() -> None:
     found = unpacked(member("a", b"x"), member("b", kind=LNK, linkname="./a"), member("s", kind=SYM, linkname="a"))
     assert found["b"] == "= a"
+    differing = (member("a", b"x", mode=0o755), member("b", kind=LNK, linkname="a", mode=0o4600, uid=7))
+    members = copied(
+        MemoryTree(), MemoryTree({"x.tar": layer(*differing)}), CopyFiles(Context(), ("x.tar",), "/", unpack=True)
+    )
+    assert (members["b"].mode, members["b"].uid) == (0o755, 0)
     assert unpacked(member("s", kind=SYM, linkname="a"), member("t", kind=LNK, linkname="s"))["t"] == "= s"
     assert unpacked(member("h", kind=LNK, linkname="old/f", mode=0o600)) == {
         "old": "700 7:8",

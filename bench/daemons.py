@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.connection import Connection
 from bench.engine import Engine
 
-__all__ = ["Managed", "dockerd", "orlopd"]
+__all__ = ["Managed", "buildkitd", "dockerd", "go_program", "orlopd"]
 
 _DOCKER_PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 
@@ -137,11 +137,64 @@ def dockerd(program: str = "") -> Iterator[Managed]:
             _remove_cgroups(netns)
 
 
+_BUILDKITD = """\
+root = "{root}/data"
+[grpc]
+address = ["unix://{root}/sock"]
+[worker.containerd]
+enabled = false
+[worker.oci]
+snapshotter = "overlayfs"
+networkMode = "host"
+defaultCgroupParent = "{netns}"
+"""
+
+
+def go_program(name: str) -> Path:
+    """Return where scripts/setup.sh puts a program that it builds of Go modules. Raises `FileNotFoundError`."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orlop/go" / name
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path} (scripts/setup.sh test builds it)")
+    return path
+
+
+@contextlib.contextmanager
+def buildkitd() -> Iterator[Path]:
+    """Run BuildKit's daemon; give its socket. Its steps share the network namespace of the daemon."""
+    program = go_program("buildkitd")
+    if shutil.which("runc", path=_DOCKER_PATHS) is None:
+        raise FileNotFoundError("runc is not installed")
+    with _place() as (root, netns):
+        (root / "buildkitd.toml").write_text(_BUILDKITD.format(root=root, netns=netns))
+        (root / "tmp").mkdir()
+        command = ["nsenter", f"--net=/run/netns/{netns}", "--", "unshare", "--mount", "--"]
+        with (root / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [*command, program, "--config", root / "buildkitd.toml"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"TMPDIR": f"{root}/tmp", "PATH": f"{os.environ['PATH']}:{_DOCKER_PATHS}"},
+            )
+        try:
+            deadline = time.monotonic() + 60
+            while b"running server" not in (root / "log").read_bytes():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"buildkitd does not start:\n{(root / 'log').read_text()[-2000:]}")
+                time.sleep(0.02)
+            yield root / "sock"
+        finally:
+            process.terminate()
+            process.wait(60)
+            _remove_cgroups(netns)
+
+
 def _remove_cgroups(name: str) -> None:
     """Remove the empty cgroups that an engine leaves for its next start."""
     root = Path("/sys/fs/cgroup")
-    for cgroup in (*root.glob(name), *root.glob(f"*/{name}")):
-        cgroup.rmdir()
+    for top in (*root.glob(name), *root.glob(f"*/{name}")):
+        for directory, _, _ in os.walk(top, topdown=False):
+            os.rmdir(directory)
 
 
 def _running(engine: Managed) -> Iterator[Managed]:
